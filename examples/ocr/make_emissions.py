@@ -1,8 +1,9 @@
 """Make `emissions.npz`: what a real text recogniser says of 200 lines of English.
 
-The lines of `lines.txt` are drawn with the DejaVu fonts, most of them spoilt a little by blur, noise or faded ink, and read by
-the recognition model of PP-OCRv4, which the wheel `rapidocr-onnxruntime` carries. Of the model's 6,625 classes the file keeps
-the blank, the characters that occur in the texts or on the model's best paths, and one class with the sum of all others.
+The lines of `lines.txt` are drawn with the DejaVu fonts, more than half of them spoilt a little by blur, noise or faded
+ink, and read by the recognition model of PP-OCRv4, which the wheel `rapidocr-onnxruntime` carries. Of the model's 6,625
+classes the file keeps the blank, the characters that occur in the texts or on the model's best paths, and one class
+with the sum of all others.
 
     python examples/ocr/make_emissions.py
 
@@ -155,6 +156,7 @@ def make(lines: Path, fonts: Path, pictures: Path | None) -> dict[str, NDArray[n
 
 
 def main() -> int:
+    """Read the command line, make the file, and say what is in it."""
     parser = argparse.ArgumentParser(description="Draw lines of text, read them, and write what the recogniser says.")
     parser.add_argument("--lines", type=Path, default=HERE / "lines.txt", help="the texts, one a line")
     parser.add_argument("--fonts", type=Path, default=FONTS, help="the folder of the DejaVu fonts")
