@@ -62,7 +62,7 @@ def show_table(rows: list[tuple[str, str, str]]) -> None:
     """Three columns: what, how much, and a remark."""
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, value, remark in rows:
-        print(f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {remark}".rstrip())
+        print(f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {remark}")
 
 
 def write_report(folder: Path) -> Path:
@@ -124,13 +124,9 @@ def main() -> None:
             ("ROUGE-L", f"{rouge:.3f}", "mean F"),
         ]
     )
-    print(f"\nThe {WORST} worst lines:\n")
-    show_table(
-        [
-            (f"{losses[line]:.1f}", truth[line], f"read as {texts[line]!r}")
-            for line in np.argsort(-losses, kind="stable")[:WORST]
-        ]
-    )
+    print(f"\nThe {WORST} worst lines, and what was read:\n")
+    for line in np.argsort(-losses, kind="stable")[:WORST]:
+        print(f"  {losses[line]:>5.1f}  {truth[line]}\n         {texts[line]}")
     print("\nThe report:")
     print(write_report(options.output))
 

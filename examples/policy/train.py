@@ -2,8 +2,8 @@
 
 The policy is a table: for each of 16 English words, the logits of the German words that may stand for it. It sees
 sentences of eight words and never a dictionary. It proposes K translations of each sentence; the reward of one is its
-BLEU against the reference; and `reinforce_loss` says how the logits should move, with the mean reward of the other K - 1
-proposals of the same sentence as the baseline. Everything but the losses is plain NumPy.
+BLEU against the reference; and `reinforce_loss` says how the logits should move, with the mean reward of the other
+K - 1 proposals of the same sentence as the baseline. Everything but the losses is plain NumPy.
 
     python examples/policy/train.py
 

@@ -1,0 +1,179 @@
+"""The examples run and show what they promise, and the emissions are what their page says."""
+
+import itertools
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import clean_environment
+from reference import ctc_by_recursion
+
+import seqloss_rs
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+LINES = 200
+
+# No alignment: one line was squeezed to a fixed width, two repeat letters faster than there are frames.
+WITHOUT_ALIGNMENT = {
+    "Begin at the beginning, and go on till you come to the end: then stop.",
+    "Ill illicit lilies",
+    "aaaaaaaa",
+}
+
+
+def run_example(script: str, *arguments: str) -> list[str]:
+    """What an example prints, by lines."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def emissions() -> dict[str, npt.NDArray[Any]]:
+    with np.load(EXAMPLES / "ocr/emissions.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def logits(emissions: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float16]]:
+    return np.split(emissions["logits"], emissions["logits_offsets"][1:-1])
+
+
+@pytest.fixture(scope="module")
+def targets(emissions: dict[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.int32]]:
+    return np.split(emissions["targets"], np.cumsum(emissions["target_lengths"])[:-1])
+
+
+def test_the_arrays_have_the_shapes_of_their_page(emissions: dict[str, npt.NDArray[Any]]) -> None:
+    frames, classes = emissions["logits"].shape
+    assert {name: (array.shape, array.dtype.kind) for name, array in emissions.items()} == {
+        "logits": ((frames, classes), "f"),
+        "logits_offsets": ((LINES + 1,), "i"),
+        "targets": ((emissions["target_lengths"].sum(),), "i"),
+        "target_lengths": ((LINES,), "i"),
+        "blank": ((), "i"),
+        "scores": ((), "U"),
+        "texts": ((LINES,), "U"),
+        "classes": ((classes,), "U"),
+    }
+    assert emissions["logits"].dtype == np.float16
+    page = (EXAMPLES / "ocr/README.md").read_text(encoding="utf-8")
+    for name in ("logits", "logits_offsets", "targets", "target_lengths", "texts", "classes"):
+        shape = ", ".join(map(str, emissions[name].shape)) + ("," if emissions[name].ndim == 1 else "")
+        assert f"| `{name}` | ({shape})" in page, f"examples/ocr/README.md: the shape of {name} is ({shape})"
+
+
+def test_the_offsets_cut_every_frame_into_some_line(emissions: dict[str, npt.NDArray[Any]]) -> None:
+    offsets = emissions["logits_offsets"]
+    assert offsets[0] == 0
+    assert offsets[-1] == len(emissions["logits"])
+    assert (np.diff(offsets) > 0).all()
+
+
+def test_the_targets_spell_the_texts(
+    emissions: dict[str, npt.NDArray[Any]], targets: list[npt.NDArray[np.int32]]
+) -> None:
+    classes, blank = emissions["classes"], int(emissions["blank"])
+    assert classes[blank] == ""
+    assert classes[-1] == "\N{REPLACEMENT CHARACTER}"
+    assert len(set(classes.tolist())) == len(classes)
+    assert not (emissions["targets"] == blank).any()
+    texts = emissions["texts"].tolist()
+    assert ["".join(classes[target]) for target in targets] == texts
+    assert texts == (EXAMPLES / "ocr/lines.txt").read_text(encoding="ascii").splitlines()
+    assert {len(text) for text in texts} >= {5, 80}
+    assert all(5 <= len(text) <= 80 for text in texts)
+
+
+def test_the_probabilities_of_a_frame_sum_to_one(emissions: dict[str, npt.NDArray[Any]]) -> None:
+    log_probs = emissions["logits"].astype(np.float64)
+    assert log_probs.max() <= 0
+    probabilities = np.exp(log_probs)
+    # Rounding x to float16 moves exp(x) by |x| exp(x) / 2048 at most, and Σ |x| exp(x) is the entropy of the frame.
+    entropy = -(log_probs * probabilities).sum(axis=1)
+    assert (np.abs(probabilities.sum(axis=1) - 1) <= entropy / 2048 * 1.01 + 1e-7).all()
+    assert np.abs(probabilities.sum(axis=1) - 1).max() < 3e-4
+
+
+def test_the_losses_are_those_of_the_definition(
+    emissions: dict[str, npt.NDArray[Any]],
+    logits: list[npt.NDArray[np.float16]],
+    targets: list[npt.NDArray[np.int32]],
+) -> None:
+    losses = seqloss_rs.ctc_loss(
+        logits,
+        emissions["targets"],
+        target_lengths=emissions["target_lengths"],
+        blank=int(emissions["blank"]),
+        scores=str(emissions["scores"]),
+        reduction="none",
+    )
+    texts = emissions["texts"].tolist()
+    assert {text for text, loss in zip(texts, losses, strict=True) if math.isinf(loss)} == WITHOUT_ALIGNMENT
+    short = [
+        text
+        for text, frames in zip(texts, logits, strict=True)
+        if len(frames) < len(text) + sum(a == b for a, b in itertools.pairwise(text))
+    ]
+    assert set(short) == WITHOUT_ALIGNMENT
+    expected = [ctc_by_recursion(frames, target, 0)[0] for frames, target in zip(logits, targets, strict=True)]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_demo_names_a_report(tmp_path: Path) -> None:
+    printed = run_example("ocr/demo.py", "--output", str(tmp_path))
+    report = Path(printed[-1])
+    assert report.parent == tmp_path
+    page = report.read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert "Happy families" in page or "Begin at the beginning" in page
+    samples = [json.loads(line) for line in (tmp_path / "ctc.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len([sample for sample in samples if "index" in sample]) == LINES
+
+    rows = [re.match(r"  (\S.*?) {2,}([\d.]+)%?  ", line) for line in printed]
+    rates = {row[1]: float(row[2]) for row in rows if row}
+    assert 1 < rates["character error rate"] < 10
+    assert rates["character error rate"] < rates["word error rate"] < 30
+    assert 70 < rates["BLEU"] < 100
+    assert 0.7 < rates["ROUGE-L"] < 1
+    assert rates["lines without an alignment"] == len(WITHOUT_ALIGNMENT)
+
+
+def test_the_policy_learns(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
+    picture = tmp_path / "deeper/reward.png"
+    printed = run_example("policy/train.py", "--steps", "200", "--output", str(picture))
+    first, last = (float(line.rsplit(" ", 1)[1]) for line in printed[:2])
+    assert first < 0.3
+    assert last > 0.9
+    assert printed[-1] == str(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_policy_refuses_one_step() -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "policy/train.py"), "--steps", "1"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--steps: expected at least 2, got 1" in done.stderr
