@@ -1,0 +1,33 @@
+"""Types that signatures share."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SupportsArray(Protocol):
+    """What NumPy can read as an array, such as a CPU tensor of another framework."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Return the numbers as a NumPy array."""
+
+
+Array: TypeAlias = NDArray[Any]
+"""A NumPy array of any dtype."""
+
+Floats: TypeAlias = NDArray[Any] | SupportsArray | Sequence[Any]
+"""Real numbers: an array, or a list of numbers, or a list of arrays (ragged)."""
+
+Integers: TypeAlias = NDArray[np.integer[Any]] | SupportsArray | Sequence[Any]
+"""Integers of any width: an array, or a list of them, or a list of arrays (ragged)."""
+
+Lengths: TypeAlias = NDArray[np.integer[Any]] | SupportsArray | Sequence[int] | int
+"""One integer for each sequence; a plain one for one sequence."""
+
+Mask: TypeAlias = NDArray[np.bool_] | SupportsArray | Sequence[Any]
+"""Booleans: an array, or a list of them, or a list of arrays (ragged)."""
+
+Value: TypeAlias = float | Any
+"""A float for reductions to one number; otherwise an array, or a list of arrays where the argument was one."""

@@ -1,0 +1,11 @@
+#![doc = "x"]
+pub mod error;
+pub mod float;
+pub mod input;
+pub mod loss;
+pub mod losses;
+pub mod parallel;
+#[cfg(feature = "python")]
+mod python;
+pub mod reduction;
+pub mod simd;

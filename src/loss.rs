@@ -1,0 +1,344 @@
+//! What a loss is, and how it is evaluated.
+//!
+//! A loss is a list of terms that do not depend on one another, grouped into sequences. A term reads its part of the
+//! first argument and writes its own part of the gradient, so terms can be computed in any order and on any thread. They
+//! are computed in *pieces*, runs of terms of one sequence, whose size does not depend on the batch or on the number of
+//! threads; the sums of pieces are added in their order. That is why results have the same bits however they are split.
+
+use std::ops::Range;
+
+use crate::error::Error;
+use crate::float::Element;
+use crate::input::{AnyRows, Rows, Sequences, reserve, zeros};
+use crate::parallel::{Ticker, Watch, for_each};
+use crate::reduction::{Measure, Reduced, Reducer, Reduction, total};
+
+/// A loss with its checked inputs.
+pub trait Loss: Sync {
+    /// What the first argument holds.
+    type Element: Element;
+    /// What a thread keeps between the pieces that it computes.
+    type Scratch;
+
+    /// The first argument.
+    fn sequences(&self) -> &Sequences<'_, Self::Element>;
+    /// A fresh scratch.
+    fn scratch(&self) -> Result<Self::Scratch, Error>;
+    /// The valid terms of a sequence.
+    fn terms(&self, sequence: usize) -> usize;
+    /// How many terms a piece has at most.
+    fn grain(&self) -> usize;
+    /// How many numbers of the gradient belong to a term of a sequence.
+    fn stretch(&self, sequence: usize) -> usize;
+    /// What a sequence counts for in a mean.
+    fn measure(&self, sequence: usize) -> Measure;
+    /// About how many numbers are read, for all sequences together.
+    fn work(&self) -> usize;
+    /// Computes the terms of a piece and returns their sum.
+    fn run(
+        &self,
+        piece: &mut Piece<'_, Self::Element>,
+        scratch: &mut Self::Scratch,
+        ticker: &Ticker<'_>,
+    ) -> Result<f64, Error>;
+}
+
+/// A run of terms of one sequence.
+pub struct Piece<'a, E: Element> {
+    /// Which sequence.
+    pub sequence: usize,
+    /// Which of its terms.
+    pub terms: Range<usize>,
+    /// Where each term is written, if terms are asked for.
+    pub values: Option<&'a mut [E::Float]>,
+    /// What is read of the first argument, and where the gradient is written.
+    pub strip: Strip<'a, E>,
+    /// The derivative of what is asked for with respect to the terms...
+    factor: f64,
+    /// ... and one for each, if they differ.
+    upstream: Option<AnyRows<'a>>,
+}
+
+impl<E: Element> Piece<'_, E> {
+    /// Whether the gradient is asked for.
+    pub fn wants_gradient(&self) -> bool {
+        !matches!(self.strip.gradient, Gradient::None)
+    }
+
+    /// The derivative of what is asked for with respect to each term of a part of the piece (`range` counts from its
+    /// first term).
+    pub fn factors<'s>(&self, range: Range<usize>, scratch: &'s mut [f64]) -> &'s [f64] {
+        let scratch = &mut scratch[..range.len()];
+        scratch.fill(self.factor);
+        if let Some(upstream) = &self.upstream {
+            let mut buffer = [0.0; 64];
+            for (i, chunk) in scratch.chunks_mut(64).enumerate() {
+                let first = self.terms.start + range.start + 64 * i;
+                let upstream = upstream.block(first..first + chunk.len(), &mut buffer);
+                for (factor, upstream) in chunk.iter_mut().zip(upstream) {
+                    *factor *= upstream;
+                }
+            }
+        }
+        scratch
+    }
+}
+
+/// The rows that a piece reads, and the part of the gradient that it writes; both may be the same memory.
+pub struct Strip<'a, E> {
+    rows: Rows<'a, E>,
+    in_place: bool,
+    gradient: Gradient<'a, E>,
+}
+
+enum Gradient<'a, E> {
+    None,
+    /// The stretches of all terms of the piece, one after another.
+    Contiguous(&'a mut [E]),
+    /// Row by row.
+    Rows(Vec<&'a mut [E]>),
+}
+
+/// Where a [`Strip`] puts rows that cannot be used where they lie. One for each thread.
+pub struct Buffers<F> {
+    input: Vec<F>,
+    gradient: Vec<F>,
+}
+
+impl<F: bytemuck::Zeroable> Buffers<F> {
+    /// Buffers for rows, or blocks, of at most `width` numbers.
+    pub fn new(width: usize) -> Result<Self, Error> {
+        Ok(Self { input: zeros(width)?, gradient: zeros(width)? })
+    }
+}
+
+impl<E: Element> Strip<'_, E> {
+    /// The geometry of the rows of the whole sequence.
+    pub fn rows(&self) -> Rows<'_, E> {
+        self.rows
+    }
+
+    /// Reads row `row` of the sequence; `first` is the first row of the piece.
+    pub fn read<R>(
+        &self,
+        row: usize,
+        first: usize,
+        buffers: &mut Buffers<E::Float>,
+        body: impl FnOnce(&[E::Float]) -> R,
+    ) -> R {
+        let source = match (&self.gradient, self.in_place) {
+            (Gradient::Contiguous(all), true) => &all[(row - first) * self.rows.width()..][..self.rows.width()],
+            (Gradient::Rows(rows), true) => &*rows[row - first],
+            _ => self.rows.row(row),
+        };
+        body(E::view(source, &mut buffers.input))
+    }
+
+    /// Reads row `row` and lets `body` write the gradient of that row.
+    pub fn read_and_write(
+        &mut self,
+        row: usize,
+        first: usize,
+        buffers: &mut Buffers<E::Float>,
+        body: impl FnOnce(&[E::Float], &mut [E::Float]),
+    ) {
+        let width = self.rows.width();
+        let out = match &mut self.gradient {
+            Gradient::Contiguous(all) => &mut all[(row - first) * width..][..width],
+            Gradient::Rows(rows) => &mut *rows[row - first],
+            Gradient::None => unreachable!("a gradient is written only where one is asked for"),
+        };
+        let Buffers { input, gradient } = buffers;
+        let input = if self.in_place { copied(out, input) } else { E::view(self.rows.row(row), input) };
+        E::fill(out, gradient, |out| body(input, out));
+    }
+
+    /// Sets the gradient of row `row` to 0.
+    pub fn clear(&mut self, row: usize, first: usize) {
+        let width = self.rows.width();
+        match &mut self.gradient {
+            Gradient::None => {}
+            Gradient::Contiguous(all) => all[(row - first) * width..][..width].fill(E::default()),
+            Gradient::Rows(rows) => rows[row - first].fill(E::default()),
+        }
+    }
+
+    /// Reads numbers `range` of the rows put one after another; `first` is the first number of the piece.
+    pub fn read_block<R>(
+        &self,
+        range: Range<usize>,
+        first: usize,
+        buffers: &mut Buffers<E::Float>,
+        body: impl FnOnce(&[E::Float]) -> R,
+    ) -> R {
+        match &self.gradient {
+            Gradient::Contiguous(all) if self.in_place => {
+                body(E::view(&all[range.start - first..range.end - first], &mut buffers.input))
+            }
+            _ => body(self.rows.block(range, &mut buffers.input)),
+        }
+    }
+
+    /// The same, and `body` writes the gradient of those numbers.
+    pub fn read_and_write_block(
+        &mut self,
+        range: Range<usize>,
+        first: usize,
+        buffers: &mut Buffers<E::Float>,
+        body: impl FnOnce(&[E::Float], &mut [E::Float]),
+    ) {
+        let Gradient::Contiguous(all) = &mut self.gradient else {
+            unreachable!("blocks are read of gradients that lie in one piece")
+        };
+        let out = &mut all[range.start - first..range.end - first];
+        let Buffers { input, gradient } = buffers;
+        let input = if self.in_place { copied(out, input) } else { self.rows.block(range, input) };
+        E::fill(out, gradient, |out| body(input, out));
+    }
+}
+
+/// A private copy, which stays when the row is written over.
+fn copied<'a, E: Element>(row: &[E], scratch: &'a mut [E::Float]) -> &'a [E::Float] {
+    let scratch = &mut scratch[..row.len()];
+    if E::DIRECT {
+        let mut nothing = [];
+        scratch.copy_from_slice(E::view(row, &mut nothing));
+    } else {
+        E::view(row, scratch);
+    }
+    scratch
+}
+
+/// The gradient of one sequence on its way out, as it is stored: with the steps beyond the length.
+pub enum Stretch<'a, E> {
+    /// One stretch.
+    Contiguous(&'a mut [E]),
+    /// Row by row: the gradient of a time-major array.
+    Rows(Vec<&'a mut [E]>),
+}
+
+/// What the gradient is multiplied by: the derivative of something later.
+pub enum Upstream<'a> {
+    /// The same for all.
+    One(f64),
+    /// One for each sequence.
+    Sequences(Vec<f64>),
+    /// One for each term.
+    Terms(Vec<AnyRows<'a>>),
+}
+
+/// Where results go that are as large as the input.
+pub struct Outputs<'a, E: Element> {
+    /// The terms of each sequence, as they are stored.
+    pub values: Option<Vec<&'a mut [E::Float]>>,
+    /// The gradient of each sequence, and what it is multiplied by.
+    pub gradient: Option<(Vec<Stretch<'a, E>>, Upstream<'a>)>,
+}
+
+/// Evaluates a loss, on as many threads as pay.
+pub fn evaluate<L: Loss>(
+    loss: &L,
+    reducer: &Reducer,
+    outputs: Outputs<'_, L::Element>,
+    watch: &Watch<'_>,
+) -> Result<Reduced, Error> {
+    let sequences = loss.sequences();
+    let measures: Vec<Measure> = match reducer.measures() {
+        true => (0..sequences.len()).map(|sequence| loss.measure(sequence)).collect(),
+        false => vec![],
+    };
+    let (gradients, upstream) = match outputs.gradient {
+        Some((stretches, upstream)) => (Some(stretches.into_iter()), upstream),
+        None => (None, Upstream::One(1.0)),
+    };
+    let factors = match gradients.is_some() {
+        true => reducer.factors(sequences.len(), &measures),
+        false => vec![],
+    };
+    let counts = (0..sequences.len()).map(|sequence| loss.terms(sequence).div_ceil(loss.grain()));
+    let mut sums = zeros::<f64>(counts.clone().sum())?;
+    let pieces = cut(loss, outputs.values, gradients, &factors, &upstream)?;
+    let items = pieces.into_iter().zip(&mut sums);
+    for_each(
+        items,
+        loss.work(),
+        watch,
+        || loss.scratch(),
+        |(mut piece, sum), scratch, ticker| {
+            *sum = loss.run(&mut piece, scratch, ticker)?;
+            Ok(())
+        },
+    )?;
+    if reducer.reduction() == Reduction::None {
+        return Ok(Reduced::Terms);
+    }
+    let mut rest = sums.into_iter();
+    let sums = counts.map(|count| total(rest.by_ref().take(count))).collect();
+    Ok(reducer.reduce(sums, &measures))
+}
+
+/// Cuts sequences, and all that is written for them, into pieces.
+fn cut<'a, L: Loss>(
+    loss: &'a L,
+    values: Option<Vec<&'a mut [<L::Element as Element>::Float]>>,
+    mut gradients: Option<impl Iterator<Item = Stretch<'a, L::Element>>>,
+    factors: &[f64],
+    upstream: &Upstream<'a>,
+) -> Result<Vec<Piece<'a, L::Element>>, Error> {
+    let sequences = loss.sequences();
+    let mut pieces = reserve(sequences.len())?;
+    let mut values = values.map(Vec::into_iter);
+    for sequence in 0..sequences.len() {
+        let mut values = values.as_mut().and_then(Iterator::next);
+        let mut stretch = gradients.as_mut().and_then(Iterator::next);
+        let factor = factors.get(sequence).copied().unwrap_or(0.0)
+            * match upstream {
+                Upstream::One(factor) => *factor,
+                Upstream::Sequences(factors) => factors[sequence],
+                Upstream::Terms(_) => 1.0,
+            };
+        let (terms, width) = (loss.terms(sequence), loss.stretch(sequence));
+        let mut first = 0;
+        while first < terms {
+            let count = loss.grain().min(terms - first);
+            pieces.try_reserve(1).map_err(|_| Error::Memory(size_of::<Piece<'a, L::Element>>()))?;
+            pieces.push(Piece {
+                sequence,
+                terms: first..first + count,
+                values: values.as_mut().map(|values| front(values, count)),
+                strip: Strip {
+                    rows: sequences.rows[sequence],
+                    in_place: sequences.in_place,
+                    gradient: match &mut stretch {
+                        None => Gradient::None,
+                        Some(Stretch::Contiguous(all)) => Gradient::Contiguous(front(all, count * width)),
+                        // Time-major gradients belong to losses whose one term is the whole sequence.
+                        Some(Stretch::Rows(rows)) => {
+                            Gradient::Rows(rows.drain(..sequences.rows[sequence].count()).collect())
+                        }
+                    },
+                },
+                factor,
+                upstream: match upstream {
+                    Upstream::Terms(rows) => Some(rows[sequence]),
+                    _ => None,
+                },
+            });
+            first += count;
+        }
+        // What lies beyond the length has no gradient; the memory may be the caller's and hold anything.
+        match stretch {
+            None => {}
+            Some(Stretch::Contiguous(rest)) => rest.fill(<L::Element>::default()),
+            Some(Stretch::Rows(rest)) => rest.into_iter().for_each(|row| row.fill(<L::Element>::default())),
+        }
+    }
+    Ok(pieces)
+}
+
+/// Takes the first `count` numbers off a slice.
+fn front<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+    let (taken, rest) = std::mem::take(slice).split_at_mut(count);
+    *slice = rest;
+    taken
+}

@@ -1,0 +1,333 @@
+//! Threads: how many, which pool, what happens after a fork, and how work is stopped. The only file that names rayon.
+//!
+//! The thread that calls works too, so a pool has one thread fewer than were asked for, and where none can be started
+//! the caller does everything. Small work never leaves the caller's thread.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::Error;
+
+/// Work below this many numbers read stays on the caller's thread: handing it over costs some 10 µs.
+pub const SMALL_WORK: usize = 32_768;
+/// More threads than this are never used.
+pub const MAX_THREADS: usize = 256;
+/// How often the caller looks whether it has been asked to stop.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// How much work passes between two looks at the clock.
+const WORK_PER_LOOK: usize = 4096;
+
+/// The variables that set the number of threads, the first one that is set wins.
+const VARIABLES: [&str; 3] = ["SEQLOSS_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"];
+
+/// What `set_threads` has set; 0 for nothing.
+static CHOSEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many forks lie between the process that was started and this one.
+static GENERATION: AtomicUsize = AtomicUsize::new(0);
+
+/// A process that was forked has none of its parent's threads, so it must not use (nor drop) its parent's pools: each
+/// generation has pools of its own, one for every size. Nothing has to be reset after a fork but one counter, and no lock
+/// is taken. Children of children beyond the last generation work on the caller's thread.
+static POOLS: [[OnceLock<Option<ThreadPool>>; MAX_THREADS]; 8] =
+    [const { [const { OnceLock::new() }; MAX_THREADS] }; 8];
+
+/// Must be called in the child after every fork; async-signal-safe.
+pub fn forked() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Sets the number of threads for the whole process.
+pub fn set_threads(threads: usize) -> Result<(), Error> {
+    if threads == 0 || threads > MAX_THREADS {
+        return Err(Error::range("threads", &[], threads as i64, format!("a number of threads in 1..={MAX_THREADS}")));
+    }
+    CHOSEN.store(threads, Ordering::Relaxed);
+    Ok(())
+}
+
+/// How many threads work uses, and what says so.
+pub fn threads() -> (usize, &'static str) {
+    let chosen = CHOSEN.load(Ordering::Relaxed);
+    if chosen != 0 {
+        return (chosen, "set_num_threads");
+    }
+    if let Some(found) = environment().threads {
+        return found;
+    }
+    if GENERATION.load(Ordering::Relaxed) > 0 {
+        // Children are usually as many as there are cores already.
+        return (1, "forked child");
+    }
+    static MACHINE: OnceLock<usize> = OnceLock::new();
+    let machine = *MACHINE.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    (machine.min(MAX_THREADS), "affinity and cgroup")
+}
+
+/// A sentence about a variable that holds no number of threads; once, to whom asks first.
+pub fn complaint() -> Option<String> {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let complaint = environment().complaint.as_ref()?;
+    (!TOLD.swap(true, Ordering::Relaxed)).then(|| complaint.clone())
+}
+
+struct Environment {
+    threads: Option<(usize, &'static str)>,
+    complaint: Option<String>,
+}
+
+fn environment() -> &'static Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| read_environment(|name| std::env::var_os(name)?.into_string().ok()))
+}
+
+fn read_environment(variable: impl Fn(&str) -> Option<String>) -> Environment {
+    let mut complaint = None;
+    for name in VARIABLES {
+        let Some(value) = variable(name).filter(|value| !value.trim().is_empty()) else { continue };
+        // OMP_NUM_THREADS may list the threads of nested levels.
+        match value.split(',').next().unwrap_or_default().trim().parse() {
+            Ok(threads) if threads > 0 => {
+                return Environment { threads: Some((usize::min(threads, MAX_THREADS), name)), complaint };
+            }
+            _ => {
+                complaint
+                    .get_or_insert(format!("{name} is \"{value}\", which is not a number of threads; it is ignored"));
+            }
+        }
+    }
+    Environment { threads: None, complaint }
+}
+
+/// Lets the caller of a long computation stop it.
+pub struct Watch<'a> {
+    /// Answers whether to stop; called by the caller's thread only.
+    check: Option<&'a dyn Fn() -> bool>,
+    stop: AtomicBool,
+}
+
+impl<'a> Watch<'a> {
+    /// A watch that asks `check` every 50 ms.
+    pub fn new(check: &'a dyn Fn() -> bool) -> Self {
+        Self { check: Some(check), stop: AtomicBool::new(false) }
+    }
+
+    /// A watch that never stops.
+    pub fn never() -> Self {
+        Self { check: None, stop: AtomicBool::new(false) }
+    }
+}
+
+/// One thread's side of a [`Watch`]: kernels report their work, and learn whether to give up.
+pub struct Ticker<'a> {
+    stop: &'a AtomicBool,
+    /// There on the caller's thread.
+    check: Option<&'a dyn Fn() -> bool>,
+    work: Cell<usize>,
+    asked: Cell<Instant>,
+}
+
+impl Ticker<'_> {
+    /// Reports that about this many numbers were read since the last call.
+    #[inline]
+    pub fn tick(&self, work: usize) -> Result<(), Error> {
+        let total = self.work.get() + work;
+        self.work.set(total);
+        if total < WORK_PER_LOOK {
+            return Ok(());
+        }
+        self.work.set(0);
+        self.look()
+    }
+
+    fn look(&self) -> Result<(), Error> {
+        if let Some(check) = self.check
+            && self.asked.get().elapsed() >= PATIENCE
+        {
+            self.asked.set(Instant::now());
+            if check() {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Does `each` for every item, on as many threads as pay for `work` numbers to read. Items are taken in their order, one
+/// at a time; `scratch` is made once on each thread. The first error stops everything and is returned.
+pub fn for_each<I, S>(
+    items: I,
+    work: usize,
+    watch: &Watch<'_>,
+    scratch: impl Fn() -> Result<S, Error> + Sync,
+    each: impl Fn(I::Item, &mut S, &Ticker<'_>) -> Result<(), Error> + Sync,
+) -> Result<(), Error>
+where
+    I: ExactSizeIterator + Send,
+{
+    let wanted = if work < SMALL_WORK { 1 } else { threads().0.min(items.len()) };
+    let items = Mutex::new(items);
+    let failure: Mutex<Option<Error>> = Mutex::new(None);
+    let stop = &watch.stop;
+    let run = |ticker: &Ticker<'_>| {
+        let outcome = scratch().and_then(|mut scratch| {
+            loop {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let Some(item) = locked(&items).next() else { return Ok(()) };
+                each(item, &mut scratch, ticker)?;
+            }
+        });
+        if let Err(error) = outcome {
+            stop.store(true, Ordering::Relaxed);
+            locked(&failure).get_or_insert(error);
+        }
+    };
+    let ticker = |check| Ticker { stop, check, work: Cell::new(0), asked: Cell::new(Instant::now()) };
+    let leader = ticker(watch.check);
+    match pool(wanted) {
+        None => run(&leader),
+        Some(pool) => {
+            let helpers = Helpers { running: Mutex::new(wanted - 1), all_done: Condvar::new() };
+            pool.in_place_scope(|scope| {
+                for _ in 1..wanted {
+                    scope.spawn(|_| {
+                        let _done = Done(&helpers);
+                        run(&ticker(None));
+                    });
+                }
+                run(&leader);
+                helpers.wait(&leader);
+            });
+        }
+    }
+    let failure = locked(&failure).take();
+    if leader.stop.load(Ordering::Relaxed) { Err(failure.unwrap_or(Error::Interrupted)) } else { Ok(()) }
+}
+
+fn pool(threads: usize) -> Option<&'static ThreadPool> {
+    if threads < 2 {
+        return None;
+    }
+    let cell = POOLS.get(GENERATION.load(Ordering::Relaxed))?.get(threads - 1)?;
+    cell.get_or_init(|| {
+        let name = |i| format!("seqloss-{i}");
+        ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok()
+    })
+    .as_ref()
+}
+
+/// The helpers that have not finished yet.
+struct Helpers {
+    running: Mutex<usize>,
+    all_done: Condvar,
+}
+
+impl Helpers {
+    /// Waits in slices, so that the caller can still be asked to stop while a helper has a long item in hand.
+    fn wait(&self, leader: &Ticker<'_>) {
+        let mut running = locked(&self.running);
+        while *running > 0 {
+            running = self.all_done.wait_timeout(running, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+            if *running > 0 {
+                drop(running);
+                // The helpers learn of it through the shared flag.
+                let _ = leader.look();
+                running = locked(&self.running);
+            }
+        }
+    }
+}
+
+/// Says that a helper has finished, also when it panics.
+struct Done<'a>(&'a Helpers);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        *locked(&self.0.running) -= 1;
+        self.0.all_done.notify_all();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_that_is_set_wins_and_junk_is_named() {
+        let read = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            read_environment(move |name| pairs.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()))
+        };
+        assert_eq!(read(&[]).threads, None);
+        let both = read(&[("OMP_NUM_THREADS", "3"), ("SEQLOSS_NUM_THREADS", "2")]);
+        assert_eq!(both.threads, Some((2, "SEQLOSS_NUM_THREADS")));
+        assert_eq!(read(&[("OMP_NUM_THREADS", "4,2")]).threads, Some((4, "OMP_NUM_THREADS")));
+        assert_eq!(read(&[("RAYON_NUM_THREADS", "100000")]).threads, Some((MAX_THREADS, "RAYON_NUM_THREADS")));
+        let junk = read(&[("SEQLOSS_NUM_THREADS", "many"), ("OMP_NUM_THREADS", "2")]);
+        assert_eq!(junk.threads, Some((2, "OMP_NUM_THREADS")));
+        assert!(junk.complaint.is_some_and(|text| text.starts_with("SEQLOSS_NUM_THREADS is \"many\"")));
+    }
+
+    #[test]
+    fn every_item_is_done_once() {
+        let mut done = vec![0u8; 1000];
+        let watch = Watch::never();
+        for_each(
+            done.iter_mut(),
+            usize::MAX,
+            &watch,
+            || Ok(()),
+            |item, (), _| {
+                *item += 1;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(done.iter().all(|&count| count == 1));
+    }
+
+    #[test]
+    fn an_error_stops_the_rest_and_is_returned() {
+        let watch = Watch::never();
+        let result = for_each(
+            0..1_000_000,
+            usize::MAX,
+            &watch,
+            || Ok(()),
+            |item, (), _| {
+                if item == 10 { Err(Error::Memory(10)) } else { Ok(()) }
+            },
+        );
+        assert_eq!(result, Err(Error::Memory(10)));
+    }
+
+    #[test]
+    fn the_caller_can_stop_a_kernel() {
+        let start = Instant::now();
+        let check = || start.elapsed() > Duration::from_millis(100);
+        let watch = Watch::new(&check);
+        let result = for_each(
+            0..4,
+            usize::MAX,
+            &watch,
+            || Ok(()),
+            |_, (), ticker| {
+                loop {
+                    ticker.tick(100)?;
+                    std::thread::yield_now();
+                }
+            },
+        );
+        assert_eq!(result, Err(Error::Interrupted));
+    }
+}

@@ -1,0 +1,292 @@
+//! From what a Python caller may pass to checked arguments: arrays of any layout, lists, lists of arrays, tensors.
+
+use std::ops::Range;
+
+use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PyTuple, PyType};
+
+use super::array::{Array, Kind, Plain};
+use crate::error::{Error, subscript};
+use crate::float::Element;
+use crate::input::{AnyView, Argument, Integers, View};
+
+/// Floats that came as one array or as a list of arrays, all of one dtype.
+pub(super) struct Floats<'py> {
+    pub(super) kind: Kind,
+    pub(super) arrays: Argument<Array<'py>>,
+}
+
+impl<'py> Floats<'py> {
+    /// Reads an argument of floats; integers and booleans count as float64.
+    pub(super) fn new(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        match arrays(name, object)? {
+            Argument::Array(array) => {
+                let (kind, array) = floats(name, &array)?;
+                Ok(Self { kind, arrays: Argument::Array(array) })
+            }
+            Argument::List(items) => {
+                let mut kind = None;
+                let mut arrays = Vec::with_capacity(items.len());
+                for (item, array) in items.iter().enumerate() {
+                    let name_of_item = subscript(name, &[item]);
+                    let (found, array) = floats(&name_of_item, array)?;
+                    if *kind.get_or_insert(found) != found {
+                        let (dtype, first): (_, &Array<'_>) = (array.dtype(), &arrays[0]);
+                        let message = format!("{name_of_item} has dtype {dtype}, but {name}[0] has {}", first.dtype());
+                        return Err(Error::Type(message).into());
+                    }
+                    arrays.push(array);
+                }
+                // An empty list holds no type; what comes of it is empty as well.
+                Ok(Self { kind: kind.unwrap_or(Kind::F64), arrays: Argument::List(arrays) })
+            }
+        }
+    }
+
+    /// Whether it came as a list of arrays.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.arrays, Argument::List(_))
+    }
+
+    /// How many axes the array has, or the first of the list.
+    pub(super) fn axes(&self) -> usize {
+        match &self.arrays {
+            Argument::Array(array) => array.shape.len(),
+            Argument::List(arrays) => arrays.first().map_or(0, |array| array.shape.len()),
+        }
+    }
+
+    /// As views of `E`, which must be its kind.
+    pub(super) fn typed<E: Element + Plain>(&self) -> Argument<View<'_, E>> {
+        map(&self.arrays, Array::view)
+    }
+
+    /// As views of whatever it holds.
+    pub(super) fn any(&self) -> Argument<AnyView<'_>> {
+        map(&self.arrays, |array| array.any_view(self.kind))
+    }
+
+    /// The addresses of all that is read.
+    pub(super) fn addresses(&self) -> Vec<Range<usize>> {
+        addresses(&self.arrays)
+    }
+}
+
+fn addresses(arrays: &Argument<Array<'_>>) -> Vec<Range<usize>> {
+    match arrays {
+        Argument::Array(array) => vec![array.addresses()],
+        Argument::List(arrays) => arrays.iter().map(Array::addresses).collect(),
+    }
+}
+
+/// Booleans, as bytes.
+pub(super) struct Mask<'py>(Argument<Array<'py>>);
+
+impl<'py> Mask<'py> {
+    pub(super) fn new(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let booleans = |name: &str, array: &Bound<'py, PyUntypedArray>| {
+            if array.dtype().kind() != b'b' && !array.is_empty() {
+                let message = format!("{name} has dtype {}, expected bool (mask.astype(bool))", array.dtype());
+                return Err(Error::Type(message).into());
+            }
+            readable(array, "bool")
+        };
+        Ok(Self(match arrays(name, object)? {
+            Argument::Array(array) => Argument::Array(booleans(name, &array)?),
+            Argument::List(items) => Argument::List(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(item, array)| booleans(&subscript(name, &[item]), array))
+                    .collect::<PyResult<_>>()?,
+            ),
+        }))
+    }
+
+    pub(super) fn views(&self) -> Argument<View<'_, u8>> {
+        map(&self.0, Array::view)
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Range<usize>> {
+        addresses(&self.0)
+    }
+}
+
+/// Integers of any width, copied.
+pub(super) fn integers(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Argument<Integers>> {
+    Ok(match arrays(name, object)? {
+        Argument::Array(array) => Argument::Array(copied_integers(name, &array)?),
+        Argument::List(items) => Argument::List(
+            items
+                .iter()
+                .enumerate()
+                .map(|(item, array)| copied_integers(&subscript(name, &[item]), array))
+                .collect::<PyResult<_>>()?,
+        ),
+    })
+}
+
+/// Integers that must be one array.
+pub(super) fn integer_array(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Integers> {
+    match integers(name, object)? {
+        Argument::Array(integers) => Ok(integers),
+        Argument::List(_) => Err(Error::Type(format!("{name} is a list of arrays, expected one array")).into()),
+    }
+}
+
+/// Whether an argument holds integers rather than floats; by its first array.
+pub(super) fn holds_integers(name: &str, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let kind = match arrays(name, object)? {
+        Argument::Array(array) => (array.dtype().kind(), array.is_empty()),
+        Argument::List(items) => match items.first() {
+            None => return Ok(true),
+            Some(array) => (array.dtype().kind(), array.is_empty()),
+        },
+    };
+    Ok(matches!(kind, (b'i' | b'u' | b'b', _)) || (object.is_instance_of::<PyList>() && kind.1))
+}
+
+fn map<'a, V, W>(argument: &'a Argument<V>, each: impl Fn(&'a V) -> W) -> Argument<W> {
+    match argument {
+        Argument::Array(array) => Argument::Array(each(array)),
+        Argument::List(arrays) => Argument::List(arrays.iter().map(each).collect()),
+    }
+}
+
+/// One array, or the arrays of a list. A list of numbers (of any depth) is an array, as NumPy sees it; a list that holds
+/// arrays, or whose items have different lengths, is a list of arrays.
+fn arrays<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Argument<Bound<'py, PyUntypedArray>>> {
+    if let Ok(array) = object.cast::<PyUntypedArray>() {
+        refuse_masked(name, array)?;
+        return Ok(Argument::Array(array.clone()));
+    }
+    let items: Vec<Bound<'py, PyAny>> = match (object.cast::<PyList>(), object.cast::<PyTuple>()) {
+        (Ok(list), _) => list.iter().collect(),
+        (_, Ok(tuple)) => tuple.iter().collect(),
+        _ => return Ok(Argument::Array(as_array(name, object)?)),
+    };
+    let is_array = |item: &Bound<'py, PyAny>| match item.cast::<PyUntypedArray>() {
+        Ok(array) => array.ndim() > 0,
+        Err(_) => !is_number(item) && item.hasattr("__array__").unwrap_or(false),
+    };
+    if !items.iter().any(is_array) {
+        match asarray(object) {
+            Ok(array) => return Ok(Argument::Array(array)),
+            // NumPy refuses lists whose items have different lengths.
+            Err(error) if error.is_instance_of::<PyValueError>(object.py()) => {}
+            Err(error) => return Err(unreadable(name, object, &error)),
+        }
+    }
+    let each = |(item, object): (usize, &Bound<'py, PyAny>)| as_array(&subscript(name, &[item]), object);
+    Ok(Argument::List(items.iter().enumerate().map(each).collect::<PyResult<_>>()?))
+}
+
+fn is_number(object: &Bound<'_, PyAny>) -> bool {
+    object.is_instance_of::<pyo3::types::PyFloat>()
+        || object.is_instance_of::<pyo3::types::PyInt>()
+        || object.is_instance(&numpy_attribute(object.py(), "generic")).unwrap_or(false)
+}
+
+fn as_array<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let array = match object.cast::<PyUntypedArray>() {
+        Ok(array) => array.clone(),
+        Err(_) => asarray(object).map_err(|error| unreadable(name, object, &error))?,
+    };
+    refuse_masked(name, &array)?;
+    Ok(array)
+}
+
+fn asarray<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    Ok(numpy_attribute(object.py(), "asarray").call1((object,))?.cast_into::<PyUntypedArray>()?)
+}
+
+fn unreadable(name: &str, object: &Bound<'_, PyAny>, error: &PyErr) -> PyErr {
+    let kind = object.get_type();
+    let message = format!("{name} is a {kind}, which cannot be read as an array: {}", error.value(object.py()));
+    Error::Type(message).into()
+}
+
+/// A function or type of NumPy, by name.
+pub(super) fn numpy_attribute<'py>(py: Python<'py>, attribute: &str) -> Bound<'py, PyAny> {
+    py.import("numpy").and_then(|numpy| numpy.getattr(attribute)).expect("NumPy has been imported")
+}
+
+fn refuse_masked(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    static MASKED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = array.py();
+    if array.get_type().is(py.get_type::<PyUntypedArray>()) {
+        return Ok(());
+    }
+    if array.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)? {
+        let message = format!("{name} is a MaskedArray, whose mask would be lost: pass {name}.data and mask=");
+        return Err(Error::Type(message).into());
+    }
+    Ok(())
+}
+
+/// The array itself if it can be read where it lies, else a copy of this dtype.
+fn readable<'py>(array: &Bound<'py, PyUntypedArray>, dtype: &str) -> PyResult<Array<'py>> {
+    if let Some(found) = Array::new(array) {
+        return Ok(found);
+    }
+    let copy = numpy_attribute(array.py(), "array").call1((array, dtype))?.call_method1("copy", ("C",))?;
+    Ok(Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous"))
+}
+
+fn floats<'py>(name: &str, array: &Bound<'py, PyUntypedArray>) -> PyResult<(Kind, Array<'py>)> {
+    let dtype = array.dtype();
+    if let Some(kind) = Kind::of(&dtype) {
+        if let Some(found) = Array::new(array) {
+            return Ok((kind, found));
+        }
+        let native = dtype.call_method1("newbyteorder", ("=",))?;
+        let copy = array.call_method1("astype", (native, "C"))?;
+        return Ok((kind, Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous")));
+    }
+    match dtype.kind() {
+        b'f' | b'i' | b'u' | b'b' => {
+            let copy = array.call_method1("astype", ("float64", "C"))?;
+            Ok((Kind::F64, Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous")))
+        }
+        _ => {
+            let expected = "expected real numbers (float16, bfloat16, float32 or float64)";
+            Err(Error::Type(format!("{name} has dtype {dtype}, {expected}")).into())
+        }
+    }
+}
+
+fn copied_integers(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<Integers> {
+    let dtype = array.dtype();
+    let shape = array.shape().to_vec();
+    if array.is_empty() && matches!(dtype.kind(), b'i' | b'u' | b'f') {
+        // NumPy takes an empty list for floats.
+        return Ok(Integers { values: vec![], shape });
+    }
+    if !matches!(dtype.kind(), b'i' | b'u') {
+        return Err(Error::Type(format!("{name} has dtype {dtype}, expected integers")).into());
+    }
+    let array = match Array::new(array) {
+        Some(found) => found,
+        None => {
+            let native = dtype.call_method1("newbyteorder", ("=",))?;
+            let copy = array.call_method1("astype", (native, "C"))?;
+            Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous")
+        }
+    };
+    let values = match (dtype.kind(), dtype.itemsize()) {
+        (b'i', 1) => array.view::<i8>().copied(i64::from),
+        (b'i', 2) => array.view::<i16>().copied(i64::from),
+        (b'i', 4) => array.view::<i32>().copied(i64::from),
+        (b'i', 8) => array.view::<i64>().copied(|value| value),
+        (b'u', 1) => array.view::<u8>().copied(i64::from),
+        (b'u', 2) => array.view::<u16>().copied(i64::from),
+        (b'u', 4) => array.view::<u32>().copied(i64::from),
+        // What is too large is no class and no length: the largest integer is neither.
+        (b'u', 8) => array.view::<u64>().copied(|value| i64::try_from(value).unwrap_or(i64::MAX)),
+        _ => return Err(Error::Type(format!("{name} has dtype {dtype}, expected integers")).into()),
+    }?;
+    Ok(Integers { values, shape })
+}

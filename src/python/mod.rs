@@ -1,0 +1,101 @@
+//! The border: nothing outside this folder knows that Python exists.
+//!
+//! Arguments come in through [`arguments`], work passes the one gate [`enter`], results leave through [`answer`].
+
+mod answer;
+mod arguments;
+mod array;
+mod error;
+mod fork;
+mod losses;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyRuntimeWarning;
+use pyo3::prelude::*;
+
+use crate::error::Error;
+use crate::parallel::{self, Watch};
+
+/// Work below this many numbers read keeps the GIL: giving it up and taking it back costs as much as such work.
+const LITTLE_WORK: usize = 4096;
+
+/// The gate: every computation passes here. Python goes on with its other threads, Ctrl-C is answered, an [`Error`]
+/// becomes its exception and a panic an `InternalError`.
+fn enter<R: Send>(
+    py: Python<'_>,
+    work: usize,
+    compute: impl FnOnce(&Watch<'_>) -> Result<R, Error> + Send,
+) -> PyResult<R> {
+    let guarded = |watch: &Watch<'_>| catch_unwind(AssertUnwindSafe(|| compute(watch)));
+    let outcome = if work < LITTLE_WORK {
+        guarded(&Watch::never()).map(|result| (result, None))
+    } else {
+        prepare(py)?;
+        py.detach(|| {
+            let signal = RefCell::new(None);
+            let check = || match Python::attach(|py| py.check_signals()) {
+                Ok(()) => false,
+                Err(error) => signal.borrow_mut().replace(error).is_some() || signal.borrow().is_some(),
+            };
+            let outcome = guarded(&Watch::new(&check));
+            outcome.map(|result| (result, signal.take()))
+        })
+    };
+    match outcome {
+        Ok((Ok(result), None)) => Ok(result),
+        Ok((_, Some(signal))) => Err(signal),
+        Ok((Err(error), None)) => Err(error.into()),
+        Err(panic) => Err(error::internal(&*panic)),
+    }
+}
+
+/// What must be there before threads are used.
+fn prepare(py: Python<'_>) -> PyResult<()> {
+    fork::register();
+    if let Some(complaint) = parallel::complaint() {
+        let category = py.get_type::<PyRuntimeWarning>();
+        let complaint = std::ffi::CString::new(complaint).unwrap_or_default();
+        PyErr::warn(py, &category, &complaint, 2)?;
+    }
+    Ok(())
+}
+
+/// What `seqloss_rs._native` exports.
+#[pymodule(gil_used = false)]
+mod _native {
+    use super::*;
+
+    #[pymodule_export]
+    use super::error::InternalError;
+    #[pymodule_export]
+    use super::losses::{mae_loss, mse_loss};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Sets the number of threads.
+    #[pyfunction]
+    fn set_num_threads(threads: i64) -> PyResult<()> {
+        Ok(parallel::set_threads(usize::try_from(threads).unwrap_or(0)).map_err(|error| match error {
+            Error::Range { argument, expected, .. } => Error::Range { argument, value: threads, expected },
+            other => other,
+        })?)
+    }
+
+    /// (number of threads, what says so)
+    #[pyfunction]
+    fn num_threads(py: Python<'_>) -> PyResult<(usize, &'static str)> {
+        prepare(py)?;
+        Ok(parallel::threads())
+    }
+
+    /// The name of the instruction set in use.
+    #[pyfunction]
+    fn simd() -> &'static str {
+        crate::simd::name()
+    }
+}

@@ -1,0 +1,91 @@
+//! The vectors that kernels are written over: 16 lanes of f32 or 8 of f64, on every instruction set.
+
+use fearless_simd::prelude::*;
+use fearless_simd::{f32x16, f64x8};
+
+use super::math;
+
+/// A number with its vector, and the vector of sums beside it.
+///
+/// The width is fixed, so that the lanes, and with them the roundings, are the same on every instruction set. Sums are
+/// kept in float64 lanes: a float32 sum of exponentials loses what is small beside the largest (which is exactly 1), and
+/// that is the whole of a loss near 0.
+pub trait Lanes: SimdFloatElement {
+    /// How many numbers a vector holds.
+    const LANES: usize;
+    /// The number that takes part in no maximum, and whose exponential is 0.
+    const NEGATIVE_INFINITY: Self;
+    /// A vector of them.
+    type Vector<S: Simd>: SimdFloat<S, Element = Self>;
+    /// Float64 lanes that vectors are added to.
+    type Sum<S: Simd>: Copy;
+
+    /// Lanes of zeros.
+    fn zero<S: Simd>(simd: S) -> Self::Sum<S>;
+    /// Adds a vector, lane by lane.
+    fn accumulate<S: Simd>(sum: Self::Sum<S>, vector: Self::Vector<S>) -> Self::Sum<S>;
+    /// Folds the lanes into one number: halves onto halves, in this one order.
+    fn fold<S: Simd>(sum: Self::Sum<S>) -> f64;
+    /// exp of numbers that are at most 0; see [`math`].
+    fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+}
+
+impl Lanes for f32 {
+    const LANES: usize = 16;
+    const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
+    type Vector<S: Simd> = f32x16<S>;
+    type Sum<S: Simd> = (f64x8<S>, f64x8<S>);
+
+    #[inline(always)]
+    fn zero<S: Simd>(simd: S) -> Self::Sum<S> {
+        (f64x8::splat(simd, 0.0), f64x8::splat(simd, 0.0))
+    }
+
+    #[inline(always)]
+    fn accumulate<S: Simd>(sum: Self::Sum<S>, vector: Self::Vector<S>) -> Self::Sum<S> {
+        let (low, high) = vector.widen();
+        (sum.0 + low, sum.1 + high)
+    }
+
+    #[inline(always)]
+    fn fold<S: Simd>(sum: Self::Sum<S>) -> f64 {
+        fold((sum.0 + sum.1).to_array())
+    }
+
+    #[inline(always)]
+    fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
+        math::exp_f32x16(simd, x)
+    }
+}
+
+impl Lanes for f64 {
+    const LANES: usize = 8;
+    const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
+    type Vector<S: Simd> = f64x8<S>;
+    type Sum<S: Simd> = f64x8<S>;
+
+    #[inline(always)]
+    fn zero<S: Simd>(simd: S) -> Self::Sum<S> {
+        f64x8::splat(simd, 0.0)
+    }
+
+    #[inline(always)]
+    fn accumulate<S: Simd>(sum: Self::Sum<S>, vector: Self::Vector<S>) -> Self::Sum<S> {
+        sum + vector
+    }
+
+    #[inline(always)]
+    fn fold<S: Simd>(sum: Self::Sum<S>) -> f64 {
+        fold(sum.to_array())
+    }
+
+    #[inline(always)]
+    fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
+        math::exp_f64x8(simd, x)
+    }
+}
+
+fn fold(lanes: [f64; 8]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}

@@ -1,0 +1,134 @@
+//! What losses ask of a row: its largest number, its sum of exponentials, its softmax.
+
+use fearless_simd::dispatch;
+use fearless_simd::prelude::*;
+
+use super::{Lanes, level};
+
+/// The largest number of a row; −∞ for an empty one. NaN may be passed over: the exponentials bring it out.
+pub fn maximum<T: Lanes>(row: &[T]) -> T {
+    dispatch!(level(), simd => maximum_in(simd, row))
+}
+
+/// Σⱼ exp(xⱼ − shift), where no xⱼ is above `shift`.
+pub fn exp_sum<T: Lanes>(row: &[T], shift: T) -> f64 {
+    dispatch!(level(), simd => exp_sum_in(simd, row, shift))
+}
+
+/// The same, and every exp(xⱼ − shift) is written to `out`.
+pub fn exp_sum_into<T: Lanes>(row: &[T], shift: T, out: &mut [T]) -> f64 {
+    dispatch!(level(), simd => exp_sum_into_in(simd, row, shift, out))
+}
+
+/// Multiplies every number of a row.
+pub fn scale<T: Lanes>(row: &mut [T], factor: T) {
+    dispatch!(level(), simd => scale_in(simd, row, factor));
+}
+
+/// The last, unfilled vector of a row, filled up with `fill`.
+#[inline(always)]
+pub(crate) fn tail<T: Lanes, S: Simd>(simd: S, rest: &[T], fill: T) -> T::Vector<S> {
+    let mut vector = T::Vector::<S>::splat(simd, fill);
+    vector.as_mut_slice()[..rest.len()].copy_from_slice(rest);
+    vector
+}
+
+#[inline(always)]
+fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
+    // Four chains, because a maximum takes four cycles and one can start in each half.
+    let mut chains = [T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY); 4];
+    let mut groups = row.chunks_exact(4 * T::LANES);
+    for group in &mut groups {
+        for (chain, chunk) in chains.iter_mut().zip(group.chunks_exact(T::LANES)) {
+            *chain = chain.max(T::Vector::<S>::from_slice(simd, chunk));
+        }
+    }
+    let mut chunks = groups.remainder().chunks_exact(T::LANES);
+    for chunk in &mut chunks {
+        chains[0] = chains[0].max(T::Vector::<S>::from_slice(simd, chunk));
+    }
+    if !chunks.remainder().is_empty() {
+        chains[1] = chains[1].max(tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY));
+    }
+    chains[0].max(chains[1]).max(chains[2].max(chains[3])).reduce_max()
+}
+
+#[inline(always)]
+fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64 {
+    let shift = T::Vector::<S>::splat(simd, shift);
+    let mut sum = T::zero(simd);
+    let mut chunks = row.chunks_exact(T::LANES);
+    for chunk in &mut chunks {
+        sum = T::accumulate(sum, T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift));
+    }
+    if !chunks.remainder().is_empty() {
+        let x = tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY);
+        sum = T::accumulate(sum, T::exp(simd, x - shift));
+    }
+    T::fold(sum)
+}
+
+#[inline(always)]
+fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, out: &mut [T]) -> f64 {
+    let shift = T::Vector::<S>::splat(simd, shift);
+    let mut sum = T::zero(simd);
+    let mut chunks = row.chunks_exact(T::LANES);
+    let mut outs = out.chunks_exact_mut(T::LANES);
+    for (chunk, out) in (&mut chunks).zip(&mut outs) {
+        let e = T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift);
+        e.store_slice(out);
+        sum = T::accumulate(sum, e);
+    }
+    let rest = outs.into_remainder();
+    if !rest.is_empty() {
+        let e = T::exp(simd, tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY) - shift);
+        let length = rest.len();
+        rest.copy_from_slice(&e.as_slice()[..length]);
+        sum = T::accumulate(sum, e);
+    }
+    T::fold(sum)
+}
+
+#[inline(always)]
+fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {
+    for value in row {
+        *value *= factor;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_every_length() {
+        for length in 0..150 {
+            let row: Vec<f32> = (0..length).map(|i| ((i * 37) % 101) as f32 / 7.0 - 6.0).collect();
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(maximum(&row), max);
+            let truth: f64 = row.iter().map(|&x| f64::from(x - max).exp()).sum();
+            let mut out = vec![0.0f32; length];
+            assert!((exp_sum(&row, max) - truth).abs() <= 1e-7 * truth);
+            assert_eq!(exp_sum_into(&row, max, &mut out), exp_sum(&row, max));
+            for (e, x) in out.iter().zip(&row) {
+                assert!((f64::from(*e) - f64::from(x - max).exp()).abs() < 1e-7);
+            }
+            let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+            let max = f64::from(max);
+            let truth: f64 = row.iter().map(|&x| (x - max).exp()).sum();
+            assert!((exp_sum(&row, max) - truth).abs() <= 1e-14 * truth);
+        }
+    }
+
+    #[test]
+    fn nan_and_infinities() {
+        let mut row = vec![0.0f32; 40];
+        row[17] = f32::NAN;
+        assert!(exp_sum(&row, maximum(&row)).is_nan());
+        row[17] = f32::INFINITY;
+        assert!(exp_sum(&row, maximum(&row)).is_nan());
+        row[17] = f32::NEG_INFINITY;
+        assert_eq!(exp_sum(&row, maximum(&row)), 39.0);
+        assert!(exp_sum(&[f32::NEG_INFINITY; 3], f32::NEG_INFINITY).is_nan());
+    }
+}
