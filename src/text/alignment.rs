@@ -1,0 +1,215 @@
+//! The alignment behind word and character error rates: how many tokens are hits, substitutions, deletions, insertions.
+//!
+//! Alignments of least cost differ in what they count, so which one is taken is part of the definition. It is the one of
+//! rapidfuzz, which jiwer uses: equal tokens at both ends are taken off; from the end a deletion is preferred, then an
+//! insertion, then the diagonal. Where rapidfuzz's table of bits would take a mebibyte or more, it halves the hypothesis,
+//! and cuts the reference at the first place of least cost (Hirschberg 1975), which can prefer another alignment.
+//!
+//! The bits are Myers's (1999, <https://doi.org/10.1145/316542.316550>) in Hyyrö's form: with D(i, j) the distance of the
+//! first i tokens of the reference and the first j of the hypothesis, `rises` has a bit where D(i + 1, j) = D(i, j) + 1, and
+//! `falls` where it is D(i, j) − 1.
+
+use super::strips::{Bits, Masks, ROWS, grow};
+use crate::error::Error;
+use crate::parallel::Ticker;
+
+/// What an alignment counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Equal tokens.
+    pub hits: i64,
+    /// Tokens of the reference that were replaced.
+    pub substitutions: i64,
+    /// Tokens that only the reference has.
+    pub deletions: i64,
+    /// Tokens that only the hypothesis has.
+    pub insertions: i64,
+}
+
+/// What a thread keeps between pairs.
+#[derive(Default)]
+pub struct Scratch {
+    masks: Masks,
+    edge: Edge,
+    /// What goes into each strip, for the way back.
+    entries: Vec<Edge>,
+    columns: Vec<Column>,
+}
+
+/// What crosses the edge between two strips: where D(i, j + 1) is D(i, j) + 1, and where it is D(i, j) − 1.
+#[derive(Default, Clone)]
+struct Edge {
+    rises: Bits,
+    falls: Bits,
+}
+
+impl Edge {
+    /// The upper edge of the table, where every token of the hypothesis is inserted.
+    fn reset(&mut self, columns: usize) -> Result<(), Error> {
+        self.rises.reset(columns, true)?;
+        self.falls.reset(columns, false)
+    }
+}
+
+/// A column of a strip.
+#[derive(Debug, Clone, Copy, Default)]
+struct Column {
+    rises: u64,
+    falls: u64,
+}
+
+/// The size of rapidfuzz's table, two bits a cell, from which on it halves, and what is never halved.
+const HALVED_FROM_BYTES: usize = 1 << 20;
+const LEAST_REFERENCE: usize = 65;
+const LEAST_HYPOTHESIS: usize = 10;
+
+impl Scratch {
+    /// Aligns texts whose tokens are below `distinct`.
+    pub fn align(
+        &mut self,
+        reference: &[u32],
+        hypothesis: &[u32],
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<Counts, Error> {
+        self.masks.reserve(distinct)?;
+        let mut counts = Counts::default();
+        self.part(reference, hypothesis, usize::MAX, &mut counts, ticker)?;
+        Ok(counts)
+    }
+
+    /// Aligns a part whose distance is at most `most`.
+    fn part(
+        &mut self,
+        reference: &[u32],
+        hypothesis: &[u32],
+        most: usize,
+        counts: &mut Counts,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let equal = reference.iter().zip(hypothesis).take_while(|(a, b)| a == b).count();
+        let (reference, hypothesis) = (&reference[equal..], &hypothesis[equal..]);
+        counts.hits += equal as i64;
+        let equal = reference.iter().rev().zip(hypothesis.iter().rev()).take_while(|(a, b)| a == b).count();
+        let (reference, hypothesis) = (&reference[..reference.len() - equal], &hypothesis[..hypothesis.len() - equal]);
+        counts.hits += equal as i64;
+
+        let most = most.min(reference.len().max(hypothesis.len()));
+        let band = reference.len().min(2 * most + 1);
+        let bytes = 2 * band * hypothesis.len() / 8;
+        if bytes < HALVED_FROM_BYTES || reference.len() < LEAST_REFERENCE || hypothesis.len() < LEAST_HYPOTHESIS {
+            return self.trace(reference, hypothesis, counts, ticker);
+        }
+        let (left, right) = hypothesis.split_at(hypothesis.len() / 2);
+        let before = self.distances(reference, left, ticker)?;
+        let reversed = |tokens: &[u32]| tokens.iter().rev().copied().collect::<Vec<u32>>();
+        let after = self.distances(&reversed(reference), &reversed(right), ticker)?;
+        let costs = before.iter().zip(after.iter().rev()).map(|(before, after)| before + after);
+        // The first of the least.
+        let cut = costs.enumerate().min_by_key(|&(_, cost)| cost).map_or(0, |(cut, _)| cut);
+        let (most_left, most_right) = (before[cut], after[reference.len() - cut]);
+        drop((before, after));
+        self.part(&reference[..cut], left, most_left, counts, ticker)?;
+        self.part(&reference[cut..], right, most_right, counts, ticker)
+    }
+
+    /// The distances of all beginnings of the reference to the whole hypothesis.
+    fn distances(
+        &mut self,
+        reference: &[u32],
+        hypothesis: &[u32],
+        ticker: &Ticker<'_>,
+    ) -> Result<Vec<usize>, Error> {
+        let mut distances = vec![];
+        grow(&mut distances, reference.len() + 1)?;
+        distances[0] = hypothesis.len();
+        self.edge.reset(hypothesis.len())?;
+        for (rows, distances_of_strip) in reference.chunks(ROWS).zip((0..).step_by(ROWS)) {
+            let column = self.masks.with(rows, |masks| strip(masks, hypothesis, &mut self.edge, |_, _| {}));
+            ticker.tick(hypothesis.len())?;
+            for row in 0..rows.len() {
+                let step = (column.rises >> row & 1) as usize;
+                let at = distances_of_strip + row;
+                distances[at + 1] = distances[at] + step - (column.falls >> row & 1) as usize;
+            }
+        }
+        Ok(distances)
+    }
+
+    /// Goes back from the end of both texts to the beginning.
+    fn trace(
+        &mut self,
+        reference: &[u32],
+        hypothesis: &[u32],
+        counts: &mut Counts,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let (mut row, mut column) = (reference.len(), hypothesis.len());
+        let strips = reference.len().div_ceil(ROWS);
+        self.edge.reset(hypothesis.len())?;
+        self.entries.clear();
+        for (index, rows) in reference.chunks(ROWS).enumerate() {
+            self.entries.push(self.edge.clone());
+            if index + 1 < strips {
+                self.masks.with(rows, |masks| strip(masks, hypothesis, &mut self.edge, |_, _| {}));
+                ticker.tick(hypothesis.len())?;
+            }
+        }
+        grow(&mut self.columns, hypothesis.len())?;
+        for (index, edge) in self.entries.iter_mut().enumerate().rev() {
+            let first = index * ROWS;
+            let rows = &reference[first..reference.len().min(first + ROWS)];
+            let columns = &mut self.columns;
+            self.masks.with(rows, |masks| {
+                strip(masks, &hypothesis[..column], edge, |at, column| columns[at] = column);
+            });
+            ticker.tick(column)?;
+            while row > first && column > 0 {
+                let bit = 1 << (row - 1 - first);
+                if columns[column - 1].rises & bit != 0 {
+                    counts.deletions += 1;
+                    row -= 1;
+                    continue;
+                }
+                column -= 1;
+                if column > 0 && columns[column - 1].falls & bit != 0 {
+                    counts.insertions += 1;
+                    continue;
+                }
+                row -= 1;
+                let equal = reference[row] == hypothesis[column];
+                *(if equal { &mut counts.hits } else { &mut counts.substitutions }) += 1;
+            }
+        }
+        counts.deletions += row as i64;
+        counts.insertions += column as i64;
+        Ok(())
+    }
+}
+
+/// Computes a strip: its last column, and every one on the way. `edge` goes in from the strip above, and comes out for the
+/// next.
+#[inline]
+fn strip(masks: &Masks, hypothesis: &[u32], edge: &mut Edge, mut each: impl FnMut(usize, Column)) -> Column {
+    let mut column = Column { rises: !0, falls: 0 };
+    let edges = edge.rises.words().iter_mut().zip(edge.falls.words());
+    for (index, (tokens, (edge_rises, edge_falls))) in hypothesis.chunks(64).zip(edges).enumerate() {
+        let (mut out_rises, mut out_falls) = (0, 0);
+        for (bit, &token) in tokens.iter().enumerate() {
+            let (enter_rise, enter_fall) = (*edge_rises >> bit & 1, *edge_falls >> bit & 1);
+            let equal = masks.of(token);
+            let vertical = equal | column.falls;
+            let equal = equal | enter_fall;
+            let horizontal = ((equal & column.rises).wrapping_add(column.rises) ^ column.rises) | equal;
+            let rises = column.falls | !(horizontal | column.rises);
+            let falls = column.rises & horizontal;
+            out_rises |= (rises >> (ROWS - 1)) << bit;
+            out_falls |= (falls >> (ROWS - 1)) << bit;
+            let (rises, falls) = (rises << 1 | enter_rise, falls << 1 | enter_fall);
+            column = Column { rises: falls | !(vertical | rises), falls: rises & vertical };
+            each(64 * index + bit, column);
+        }
+        (*edge_rises, *edge_falls) = (out_rises, out_falls);
+    }
+    column
+}

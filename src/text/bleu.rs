@@ -1,0 +1,249 @@
+//! BLEU (Papineni et al. 2002, <https://doi.org/10.3115/1073083.1073135>), as sacrebleu 2.6 computes it.
+//!
+//! BLEU = BP · exp(1/N Σₙ ln pₙ)    pₙ = matchesₙ / totalsₙ    BP = min(1, exp(1 − r / c))
+//!
+//! where c is the length of the hypothesis, and r that of the reference whose length is closest (the shorter of two). All
+//! is computed with ratios, so a perfect match is exactly 1. Smoothing (Chen and Cherry 2014,
+//! <https://doi.org/10.3115/v1/W14-3346>) replaces a pₙ without matches.
+
+use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, f64x8};
+
+use super::ngrams::{self, clipped_matches};
+use super::tokenize::Tokenizer;
+use super::tokens::Pair;
+use super::{Level, Metric};
+use crate::error::Error;
+use crate::parallel::Ticker;
+use crate::simd::math::{exp_f64x8, ln};
+
+/// What is done about orders without matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Smoothing {
+    /// Nothing: the score is 0.
+    None,
+    /// 0.1 matches instead.
+    Floor,
+    /// One more match, and one more n-gram, in all orders above 1.
+    AddK,
+    /// Half a match for the first order without one, a quarter for the second, and so on.
+    Exp,
+}
+
+/// sacrebleu's values.
+const FLOOR: f64 = 0.1;
+const K: f64 = 1.0;
+
+impl Smoothing {
+    /// The names by which users know them.
+    pub const NAMES: &[&str] = &["none", "floor", "add-k", "exp"];
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "none" => Some(Self::None),
+            "floor" => Some(Self::Floor),
+            "add-k" => Some(Self::AddK),
+            "exp" => Some(Self::Exp),
+            _ => None,
+        }
+    }
+}
+
+/// The longest n-grams that can be asked for.
+pub const LONGEST: i64 = 32;
+
+/// How BLEU is computed.
+#[derive(Debug, Clone)]
+pub struct Bleu {
+    max_order: usize,
+    smoothing: Smoothing,
+    effective_order: Option<bool>,
+    tokenizer: Tokenizer,
+    lowercase: bool,
+}
+
+/// A score and what it was made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts {
+    /// In [0, 1].
+    pub score: f64,
+    /// The smoothed ratios of all orders; 0 for those beyond the longest n-gram, and for all if nothing matches.
+    pub precisions: Vec<f64>,
+    /// BP.
+    pub brevity_penalty: f64,
+}
+
+impl Bleu {
+    /// Checks the options. `effective_order` leaves out the orders that a text is too short for; without a value it does so
+    /// for sentences.
+    pub fn new(
+        max_order: i64,
+        smoothing: &str,
+        effective_order: Option<bool>,
+        tokenize: &str,
+        lowercase: bool,
+    ) -> Result<Self, Error> {
+        if !(1..=LONGEST).contains(&max_order) {
+            return Err(Error::range("max_order", &[], max_order, format!("a length of n-grams in 1..={LONGEST}")));
+        }
+        let choice = |argument, value: &str, choices| Error::Choice { argument, value: value.to_owned(), choices };
+        Ok(Self {
+            max_order: max_order as usize,
+            smoothing: Smoothing::named(smoothing).ok_or_else(|| choice("smoothing", smoothing, Smoothing::NAMES))?,
+            effective_order,
+            tokenizer: Tokenizer::named(tokenize).ok_or_else(|| choice("tokenize", tokenize, Tokenizer::NAMES))?,
+            lowercase,
+        })
+    }
+
+    /// Whether an option needs strings.
+    pub fn lowercase(&self) -> bool {
+        self.lowercase
+    }
+
+    /// The score of a row with its parts.
+    pub fn parts(&self, row: &[i64], level: Level) -> Parts {
+        let (lengths, counts) = row.split_at(2);
+        let (matches, totals) = counts.split_at(self.max_order);
+        let brevity_penalty = brevity_penalty(lengths[0], lengths[1]);
+        let mut precisions = vec![0.0; self.max_order];
+        if matches.iter().all(|&count| count == 0) {
+            return Parts { score: 0.0, precisions, brevity_penalty };
+        }
+        let mut orders = self.max_order;
+        let mut halves = 1.0;
+        for (index, precision) in precisions.iter_mut().enumerate() {
+            let more = if self.smoothing == Smoothing::AddK && index > 0 { K } else { 0.0 };
+            let (matches, total) = (matches[index] as f64 + more, totals[index] as f64 + more);
+            if total == 0.0 {
+                break;
+            }
+            if self.effective_order.unwrap_or(level == Level::Sentence) {
+                orders = index + 1;
+            }
+            *precision = match self.smoothing {
+                _ if matches > 0.0 => matches / total,
+                Smoothing::Floor => FLOOR / total,
+                Smoothing::Exp => {
+                    halves *= 0.5;
+                    halves / total
+                }
+                Smoothing::None | Smoothing::AddK => 0.0,
+            };
+        }
+        let logarithms: f64 = precisions[..orders].iter().map(|&precision| ln(precision)).sum();
+        let score = brevity_penalty * exp(logarithms / orders as f64);
+        Parts { score, precisions, brevity_penalty }
+    }
+}
+
+impl Metric for Bleu {
+    type Scratch = ngrams::Scratch;
+
+    /// The length of the hypothesis, of the reference, matches of every order, totals of every order.
+    fn width(&self) -> usize {
+        2 + 2 * self.max_order
+    }
+
+    fn read(&self, text: &str, pair: &mut Pair) {
+        if self.lowercase {
+            self.tokenizer.tokens(&text.to_lowercase(), |token| pair.token(token));
+        } else {
+            self.tokenizer.tokens(text, |token| pair.token(token));
+        }
+    }
+
+    fn count(&self, pair: &Pair, row: &mut [i64], scratch: &mut Self::Scratch, _: &Ticker<'_>) -> Result<(), Error> {
+        let length = pair.hypothesis().tokens().len();
+        let references = pair.references().map(|reference| reference.tokens().len());
+        let closest = references.min_by_key(|&reference| (reference.abs_diff(length), reference));
+        let (lengths, counts) = row.split_at_mut(2);
+        let (matches, totals) = counts.split_at_mut(self.max_order);
+        lengths.copy_from_slice(&[length as i64, closest.unwrap_or_default() as i64]);
+        for (shorter, total) in totals.iter_mut().enumerate() {
+            *total = length.saturating_sub(shorter) as i64;
+        }
+        clipped_matches(pair.hypothesis(), pair.references(), pair.distinct(), matches, scratch);
+        Ok(())
+    }
+
+    fn check(&self, row: &[i64]) -> Result<(), String> {
+        let (matches, totals) = row[2..].split_at(self.max_order);
+        match matches.iter().zip(totals).position(|(matches, total)| matches > total) {
+            Some(index) => {
+                let (order, matches, total) = (index + 1, matches[index], totals[index]);
+                Err(format!("{matches} matches of order {order}, which is more than its {total} n-grams"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn score(&self, row: &[i64], level: Level) -> f64 {
+        self.parts(row, level).score
+    }
+}
+
+fn brevity_penalty(hypothesis: i64, reference: i64) -> f64 {
+    if hypothesis >= reference {
+        1.0
+    } else if hypothesis > 0 {
+        exp(1.0 - reference as f64 / hypothesis as f64)
+    } else {
+        0.0
+    }
+}
+
+/// exp(x) for x ≤ 0, by the library's own exp: the same bits on every system.
+fn exp(x: f64) -> f64 {
+    let mut results = [0.0; 8];
+    dispatch!(crate::simd::level(), simd => exp_f64x8(simd, f64x8::splat(simd, x)).store_slice(&mut results));
+    results[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bleu(smoothing: &str, effective_order: Option<bool>) -> Bleu {
+        Bleu::new(4, smoothing, effective_order, "13a", false).unwrap()
+    }
+
+    // Scores by sacrebleu 2.6.0, over 100.
+    #[test]
+    fn every_smoothing() {
+        let row = [7, 8, 5, 2, 0, 0, 7, 6, 5, 4];
+        for (smoothing, expected) in [("none", 0.0), ("floor", 0.0), ("add-k", 0.0), ("exp", 0.0)] {
+            let score = bleu(smoothing, None).score(&row, Level::Sentence);
+            assert!((score - expected).abs() < 1e-15, "{smoothing}: {score:?}");
+        }
+    }
+
+    #[test]
+    fn a_perfect_match_is_exactly_1() {
+        for smoothing in Smoothing::NAMES {
+            assert_eq!(bleu(smoothing, None).score(&[3, 3, 3, 2, 1, 0, 3, 2, 1, 0], Level::Sentence), 1.0);
+            assert_eq!(bleu(smoothing, None).score(&[9, 9, 9, 8, 7, 6, 9, 8, 7, 6], Level::Corpus), 1.0);
+        }
+    }
+
+    #[test]
+    fn too_short_for_an_order() {
+        let row = [3, 3, 3, 2, 1, 0, 3, 2, 1, 0];
+        assert_eq!(bleu("exp", None).score(&row, Level::Corpus), 0.0);
+        assert_eq!(bleu("exp", Some(false)).score(&row, Level::Sentence), 0.0);
+        assert_eq!(bleu("exp", Some(true)).score(&row, Level::Corpus), 1.0);
+        assert_eq!(bleu("none", None).score(&[0; 10], Level::Sentence), 0.0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let message = |result: Result<Bleu, Error>| result.unwrap_err().to_string();
+        assert!(message(Bleu::new(0, "exp", None, "13a", false)).starts_with("max_order is 0"));
+        assert!(message(Bleu::new(33, "exp", None, "13a", false)).starts_with("max_order is 33"));
+        assert!(message(Bleu::new(4, "add", None, "13a", false)).starts_with("smoothing is \"add\""));
+        assert!(message(Bleu::new(4, "exp", None, "14", false)).starts_with("tokenize is \"14\""));
+        let row = [7, 8, 5, 7, 0, 0, 7, 6, 5, 4];
+        let wrong = bleu("exp", None).check(&row).unwrap_err();
+        assert_eq!(wrong, "7 matches of order 2, which is more than its 6 n-grams");
+    }
+}

@@ -1,0 +1,109 @@
+//! Text: from strings or token ids to statistics, and from statistics to scores.
+//!
+//! A metric counts each pair into a row of integers; rows add up, and one formula turns a row into a score: of one pair,
+//! or of the whole corpus from the sum of the rows. (ROUGE's corpus score is the mean over pairs instead.)
+//!
+//! ```text
+//! strings, ids ─ tokens.rs ─▶ Pairs ─ tokenize.rs, stem.rs ─▶ Pair ─ ngrams.rs, subsequence.rs, alignment.rs ─▶ rows
+//! rows ─ bleu.rs, rouge.rs, error_rate.rs ─▶ scores
+//! ```
+
+pub mod alignment;
+pub mod bleu;
+pub mod error_rate;
+pub mod ngrams;
+pub mod rouge;
+pub mod stem;
+pub mod strips;
+pub mod subsequence;
+pub mod tokenize;
+pub mod tokens;
+
+use crate::error::Error;
+use crate::input::zeros;
+use crate::parallel::{Ticker, Watch, for_each};
+use tokens::{Pair, Pairs};
+
+/// What is scored: one pair, or the sum of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// One hypothesis against its references.
+    Sentence,
+    /// All of them together.
+    Corpus,
+}
+
+/// Counts that add up, and a score of the counts.
+pub trait Metric: Sync {
+    /// What a thread keeps between pairs.
+    type Scratch: Default;
+
+    /// How many integers a row has.
+    fn width(&self) -> usize;
+    /// Cuts a string into tokens.
+    fn read(&self, text: &str, pair: &mut Pair);
+    /// Counts a pair.
+    fn count(
+        &self,
+        pair: &Pair,
+        row: &mut [i64],
+        scratch: &mut Self::Scratch,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error>;
+    /// Says what is wrong with a row that no pair can have.
+    fn check(&self, row: &[i64]) -> Result<(), String>;
+    /// The score of a row, as a ratio.
+    fn score(&self, row: &[i64], level: Level) -> f64;
+}
+
+/// About how many numbers of other losses take as long as a byte of text.
+const WORK_PER_BYTE: usize = 8;
+/// How many pairs a thread takes at once.
+const RUN: usize = 16;
+
+/// The row of every pair, one after another.
+pub fn statistics<M: Metric>(metric: &M, pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
+    let width = metric.width();
+    let mut rows = zeros::<i64>(pairs.len().saturating_mul(width))?;
+    let runs = rows.chunks_mut(RUN * width).enumerate();
+    let work = pairs.bytes().saturating_mul(WORK_PER_BYTE);
+    let scratch = || Ok((Pair::default(), M::Scratch::default()));
+    for_each(runs, work, watch, scratch, |(run, rows), (pair, scratch), ticker| {
+        for (offset, row) in rows.chunks_mut(width).enumerate() {
+            pairs.read(run * RUN + offset, |text, pair| metric.read(text, pair), pair);
+            metric.count(pair, row, scratch, ticker)?;
+            ticker.tick(WORK_PER_BYTE * pair.len())?;
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The score of every row.
+pub fn scores<M: Metric>(metric: &M, rows: &[i64]) -> Vec<f64> {
+    rows.chunks(metric.width()).map(|row| metric.score(row, Level::Sentence)).collect()
+}
+
+/// The sum of rows.
+pub fn sum(rows: &[i64], width: usize) -> Result<Vec<i64>, Error> {
+    let mut sum = vec![0i64; width];
+    for row in rows.chunks(width) {
+        for (column, (sum, value)) in sum.iter_mut().zip(row).enumerate() {
+            *sum = sum.checked_add(*value).ok_or_else(|| {
+                Error::Value(format!("statistics: the sum of column {column} does not fit into a 64-bit integer"))
+            })?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Checks rows that somebody else has made.
+pub fn check<M: Metric>(metric: &M, rows: &[i64]) -> Result<(), Error> {
+    for (index, row) in rows.chunks(metric.width()).enumerate() {
+        if let Some(column) = row.iter().position(|&value| value < 0) {
+            return Err(Error::range("statistics", &[index, column], row[column], "a count"));
+        }
+        metric.check(row).map_err(|wrong| Error::Value(format!("statistics[{index}] has {wrong}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! ROUGE (Lin 2004, <https://aclanthology.org/W04-1013/>), as rouge-score 0.1.2 computes it.
+//!
+//! precision = hits / hypothesis    recall = hits / reference    F = 2 · precision · recall / (precision + recall)
+//!
+//! ROUGE-N counts n-grams, ROUGE-L the longest common subsequence of tokens. ROUGE-Lsum takes the lines of both texts: for
+//! each line of the reference, the union of its longest common subsequences with every line of the hypothesis, in which a
+//! token counts no more often than it occurs in either text. Token ids have no lines, so there Lsum is L.
+//!
+//! Of several references the one with the best F counts, the first of equals.
+
+use super::ngrams::{self, clipped_matches};
+use super::strips::grow;
+use super::subsequence;
+use super::tokenize::alphanumeric;
+use super::tokens::{Pair, Text};
+use super::{Level, Metric};
+use crate::error::Error;
+use crate::parallel::Ticker;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// n-grams of this length.
+    Ngrams(usize),
+    /// The longest common subsequence.
+    Subsequence,
+    /// The same line by line.
+    Summary,
+}
+
+/// The longest n-grams that rouge-score counts.
+const LONGEST: usize = 9;
+
+impl Variant {
+    /// The names by which users know them.
+    pub const NAMES: &[&str] = &[
+        "rouge1", "rouge2", "rouge3", "rouge4", "rouge5", "rouge6", "rouge7", "rouge8", "rouge9", "rougeL", "rougeLsum",
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        let index = Self::NAMES.iter().position(|&known| known == name)?;
+        Some(match index {
+            LONGEST => Self::Subsequence,
+            10 => Self::Summary,
+            _ => Self::Ngrams(index + 1),
+        })
+    }
+}
+
+/// What is told of the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// The harmonic mean of both.
+    F,
+    /// Hits over what the hypothesis has.
+    Precision,
+    /// Hits over what the reference has.
+    Recall,
+}
+
+impl Measure {
+    /// The names by which users know them.
+    pub const NAMES: &[&str] = &["f", "precision", "recall"];
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "f" => Some(Self::F),
+            "precision" => Some(Self::Precision),
+            "recall" => Some(Self::Recall),
+            _ => None,
+        }
+    }
+
+    /// The measure of a row: hits, hypothesis, reference.
+    pub fn of(self, row: &[i64]) -> f64 {
+        let [hits, hypothesis, reference] = [row[0], row[1].max(1), row[2].max(1)].map(|count| count as f64);
+        let (precision, recall) = (hits / hypothesis, hits / reference);
+        match self {
+            Self::Precision => precision,
+            Self::Recall => recall,
+            Self::F if precision + recall > 0.0 => 2.0 * precision * recall / (precision + recall),
+            Self::F => 0.0,
+        }
+    }
+}
+
+/// How ROUGE is computed.
+#[derive(Debug, Clone)]
+pub struct Rouge {
+    variant: Variant,
+    measure: Measure,
+    stem: bool,
+}
+
+impl Rouge {
+    /// Checks the options.
+    pub fn new(variant: &str, measure: &str, stem: bool) -> Result<Self, Error> {
+        let choice = |argument, value: &str, choices| Error::Choice { argument, value: value.to_owned(), choices };
+        Ok(Self {
+            variant: Variant::named(variant).ok_or_else(|| choice("variant", variant, Variant::NAMES))?,
+            measure: Measure::named(measure).ok_or_else(|| choice("measure", measure, Measure::NAMES))?,
+            stem,
+        })
+    }
+
+    /// Whether an option needs strings.
+    pub fn stem(&self) -> bool {
+        self.stem
+    }
+}
+
+/// What a thread keeps between pairs.
+#[derive(Default)]
+pub struct Scratch {
+    ngrams: ngrams::Scratch,
+    subsequence: subsequence::Scratch,
+    marks: Vec<bool>,
+    /// How often each token may still count.
+    left: Vec<[u32; 2]>,
+}
+
+impl Metric for Rouge {
+    type Scratch = Scratch;
+
+    /// Hits, and how many tokens or n-grams the hypothesis and the reference have.
+    fn width(&self) -> usize {
+        3
+    }
+
+    fn read(&self, text: &str, pair: &mut Pair) {
+        let mut buffer = std::mem::take(&mut pair.buffer);
+        for (index, line) in text.split('\n').enumerate() {
+            if index > 0 {
+                pair.end_line();
+            }
+            alphanumeric(line, self.stem, &mut buffer, |token| pair.token(token));
+        }
+        pair.buffer = buffer;
+    }
+
+    fn count(
+        &self,
+        pair: &Pair,
+        row: &mut [i64],
+        scratch: &mut Self::Scratch,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let hypothesis = pair.hypothesis();
+        let mut best = None;
+        for reference in pair.references() {
+            let order = if let Variant::Ngrams(order) = self.variant { order } else { 1 };
+            let units = |text: Text<'_>| (text.tokens().len() + 1).saturating_sub(order) as i64;
+            let hits = match self.variant {
+                Variant::Ngrams(order) => {
+                    let mut matches = [0; LONGEST];
+                    let matches = &mut matches[..order];
+                    let references = std::iter::once(reference);
+                    clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams);
+                    matches[order - 1]
+                }
+                Variant::Subsequence => {
+                    let (rows, columns) = (reference.tokens(), hypothesis.tokens());
+                    scratch.subsequence.length(rows, columns, pair.distinct(), ticker)? as i64
+                }
+                Variant::Summary => scratch.summary(hypothesis, reference, pair.distinct(), ticker)?,
+            };
+            let counts = [hits, units(hypothesis), units(reference)];
+            let f = Measure::F.of(&counts);
+            if best.is_none_or(|best| f > best) {
+                best = Some(f);
+                row.copy_from_slice(&counts);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, row: &[i64]) -> Result<(), String> {
+        let &[hits, hypothesis, reference] = row else { unreachable!("a row of ROUGE has three counts") };
+        if hits > hypothesis || hits > reference {
+            return Err(format!("{hits} hits, which is more than the {hypothesis} of the hypothesis or the {reference} of the reference"));
+        }
+        Ok(())
+    }
+
+    fn score(&self, row: &[i64], _: Level) -> f64 {
+        self.measure.of(row)
+    }
+}
+
+impl Scratch {
+    /// The hits of ROUGE-Lsum.
+    fn summary(
+        &mut self,
+        hypothesis: Text<'_>,
+        reference: Text<'_>,
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<i64, Error> {
+        self.left.clear();
+        grow(&mut self.left, distinct)?;
+        for (side, text) in [hypothesis, reference].into_iter().enumerate() {
+            for &token in text.tokens() {
+                self.left[token as usize][side] += 1;
+            }
+        }
+        let mut hits = 0;
+        for line in reference.lines() {
+            self.marks.clear();
+            grow(&mut self.marks, line.len())?;
+            for other in hypothesis.lines() {
+                self.subsequence.mark(line, other, distinct, &mut self.marks, ticker)?;
+            }
+            for (&token, _) in line.iter().zip(&self.marks).filter(|&(_, &marked)| marked) {
+                let [in_hypothesis, in_reference] = &mut self.left[token as usize];
+                if *in_hypothesis > 0 && *in_reference > 0 {
+                    *in_hypothesis -= 1;
+                    *in_reference -= 1;
+                    hits += 1;
+                }
+            }
+        }
+        Ok(hits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_of_counts() {
+        assert_eq!(Measure::F.of(&[0, 0, 0]), 0.0);
+        assert_eq!(Measure::F.of(&[5, 5, 5]), 1.0);
+        assert_eq!(Measure::Precision.of(&[1, 2, 4]), 0.5);
+        assert_eq!(Measure::Recall.of(&[1, 2, 4]), 0.25);
+        assert_eq!(Measure::F.of(&[1, 2, 4]), 2.0 * 0.5 * 0.25 / 0.75);
+    }
+
+    #[test]
+    fn every_name_is_a_variant() {
+        for name in Variant::NAMES {
+            assert!(Variant::named(name).is_some(), "{name}");
+        }
+        assert_eq!(Variant::named("rouge9"), Some(Variant::Ngrams(9)));
+        for name in ["rouge0", "rouge10", "rougel", "L", ""] {
+            assert!(Rouge::new(name, "f", false).unwrap_err().to_string().starts_with("variant is"), "{name}");
+        }
+        assert!(Rouge::new("rougeL", "F", false).unwrap_err().to_string().starts_with("measure is \"F\""));
+    }
+}

@@ -1,0 +1,178 @@
+//! The longest common subsequence of two texts: its length, and which tokens belong to the one that ROUGE picks.
+//!
+//! The bits are Hyyrö's ("Bit-parallel LCS-length computation revisited", 2004): with L(i, j) the length for the first i rows
+//! and the first j columns, bit i of v is 0 where L(i + 1, j) = L(i, j) + 1, and one addition moves all of them to the next
+//! column.
+
+use super::strips::{Bits, Masks, ROWS, grow};
+use crate::error::Error;
+use crate::parallel::Ticker;
+
+/// What a thread keeps between pairs.
+#[derive(Default)]
+pub struct Scratch {
+    masks: Masks,
+    carries: Bits,
+    /// What goes into each strip, for the way back.
+    entries: Vec<Bits>,
+    /// The v of every column of a strip.
+    columns: Vec<u64>,
+}
+
+impl Scratch {
+    /// The length of the longest common subsequence of texts whose tokens are below `distinct`.
+    pub fn length(
+        &mut self,
+        rows: &[u32],
+        columns: &[u32],
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<usize, Error> {
+        self.masks.reserve(distinct)?;
+        self.carries.reset(columns.len(), false)?;
+        let mut length = 0;
+        for rows in rows.chunks(ROWS) {
+            let v = self.masks.with(rows, |masks| strip(masks, columns, self.carries.words(), |_, _| {}));
+            length += (!v << (ROWS - rows.len())).count_ones() as usize;
+            ticker.tick(columns.len())?;
+        }
+        Ok(length)
+    }
+
+    /// Marks the rows of the longest common subsequence that is found from the end: equal tokens are taken, else the step is
+    /// to the column before if that loses nothing and the row above would, else to the row above.
+    pub fn mark(
+        &mut self,
+        rows: &[u32],
+        columns: &[u32],
+        distinct: usize,
+        marks: &mut [bool],
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        self.masks.reserve(distinct)?;
+        self.carries.reset(columns.len(), false)?;
+        self.entries.clear();
+        let strips = rows.len().div_ceil(ROWS);
+        for (index, rows) in rows.chunks(ROWS).enumerate() {
+            self.entries.push(self.carries.clone());
+            if index + 1 < strips {
+                self.masks.with(rows, |masks| strip(masks, columns, self.carries.words(), |_, _| {}));
+                ticker.tick(columns.len())?;
+            }
+        }
+        grow(&mut self.columns, columns.len())?;
+        let (mut row, mut column) = (rows.len(), columns.len());
+        for (index, carries) in self.entries.iter_mut().enumerate().rev() {
+            let first = index * ROWS;
+            let all = &mut self.columns;
+            let rows_of_strip = &rows[first..rows.len().min(first + ROWS)];
+            // Only columns on the way back are looked at.
+            let on_the_way = &columns[..column];
+            self.masks.with(rows_of_strip, |masks| strip(masks, on_the_way, carries.words(), |at, v| all[at] = v));
+            ticker.tick(column)?;
+            while row > first && column > 0 {
+                if rows[row - 1] == columns[column - 1] {
+                    marks[row - 1] = true;
+                    row -= 1;
+                    column -= 1;
+                } else if self.columns[column - 1] >> (row - 1 - first) & 1 == 0 {
+                    column -= 1;
+                } else {
+                    row -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Computes a strip: its last v, and every one on the way. `carries` goes in from the strip above, and comes out for the next.
+#[inline]
+fn strip(masks: &Masks, columns: &[u32], carries: &mut [u64], mut each: impl FnMut(usize, u64)) -> u64 {
+    let mut v = !0u64;
+    for (index, (chunk, carries)) in columns.chunks(64).zip(carries).enumerate() {
+        let mut out = 0;
+        for (bit, &token) in chunk.iter().enumerate() {
+            let mask = masks.of(token);
+            let (sum, first) = v.overflowing_add(v & mask);
+            let (sum, second) = sum.overflowing_add(*carries >> bit & 1);
+            out |= u64::from(first | second) << bit;
+            v = sum | (v & !mask);
+            each(64 * index + bit, v);
+        }
+        *carries = out;
+    }
+    v
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::{Watch, for_each};
+
+    /// Runs `body` once, with a ticker.
+    fn ticking(body: impl Fn(&Ticker<'_>) + Sync) {
+        for_each(0..1usize, 0, &Watch::never(), || Ok(()), |_, (), ticker| (body(ticker), Ok(())).1).unwrap();
+    }
+
+    fn table(rows: &[u32], columns: &[u32]) -> Vec<Vec<usize>> {
+        let mut table = vec![vec![0; columns.len() + 1]; rows.len() + 1];
+        for i in 1..=rows.len() {
+            for j in 1..=columns.len() {
+                table[i][j] = if rows[i - 1] == columns[j - 1] {
+                    table[i - 1][j - 1] + 1
+                } else {
+                    table[i - 1][j].max(table[i][j - 1])
+                };
+            }
+        }
+        table
+    }
+
+    fn marked(rows: &[u32], columns: &[u32]) -> Vec<bool> {
+        let table = table(rows, columns);
+        let mut marks = vec![false; rows.len()];
+        let (mut i, mut j) = (rows.len(), columns.len());
+        while i > 0 && j > 0 {
+            if rows[i - 1] == columns[j - 1] {
+                marks[i - 1] = true;
+                i -= 1;
+                j -= 1;
+            } else if table[i][j - 1] > table[i - 1][j] {
+                j -= 1;
+            } else {
+                i -= 1;
+            }
+        }
+        marks
+    }
+
+    #[test]
+    fn strips_give_what_the_table_gives() {
+        let mut state = 1u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut cases = vec![];
+        for case in 0..400 {
+            let longest = if case % 10 == 0 { 300 } else { 70 };
+            let distinct = 1 + random(if case % 2 == 0 { 4 } else { 60 });
+            let mut text = || (0..random(longest)).map(|_| random(distinct) as u32).collect::<Vec<u32>>();
+            cases.push((text(), text(), distinct));
+        }
+        for rows in [0, 1, 63, 64, 65, 128] {
+            cases.push(((0..rows).collect(), (0..200).collect(), 200));
+        }
+        ticking(|ticker| {
+            let mut scratch = Scratch::default();
+            for (rows, columns, distinct) in &cases {
+                let length = scratch.length(rows, columns, *distinct, ticker).unwrap();
+                assert_eq!(length, table(rows, columns)[rows.len()][columns.len()]);
+                let mut marks = vec![false; rows.len()];
+                scratch.mark(rows, columns, *distinct, &mut marks, ticker).unwrap();
+                assert_eq!(marks, marked(rows, columns));
+            }
+        });
+    }
+}
