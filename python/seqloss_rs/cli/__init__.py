@@ -1,0 +1,88 @@
+"""The program `seqloss`, which is `python -m seqloss_rs` too.
+
+One room for each command; `losses.py` is the list of what can be scored. Nothing of this is imported with the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import seqloss_rs
+
+from . import doctor, report, score
+from .errors import CommandError, UsageError, one_line
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments without the program's name; those of the process if None.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 for bad data, 2 for bad usage; as shells have it, 130 after Ctrl-C and 141 when
+        the reader of the output has gone.
+    """
+    try:
+        arguments = _parse(sys.argv[1:] if argv is None else list(argv))
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except CommandError as error:
+        return _fail(str(error), error.status)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more at its end, and must find no closed pipe there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except MemoryError:
+        return _fail("out of memory", 1)
+    except Exception as error:
+        if os.environ.get("SEQLOSS_DEBUG"):
+            raise
+        text = f"this is a bug, please report it ({type(error).__name__}: {error}); SEQLOSS_DEBUG=1 shows where"
+        return _fail(one_line(text), 1)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"seqloss: {message}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, *arguments: Any, **keywords: Any):
+        # A shortened flag would change its meaning with the next flag that is added.
+        super().__init__(*arguments, **{"allow_abbrev": False, **keywords})
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line; the usage is a `--help` away."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _Parser(prog="seqloss", description="Losses for sequences: scores data files, and reports.")
+    parser.add_argument("--version", action="version", version=f"seqloss {seqloss_rs.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in (score, report, doctor):
+        command.add_parser(commands)
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse takes positional arguments from one place only; files may stand on both sides of an option.
+    if rest and not (hasattr(arguments, "files") and all(word == "-" or not word.startswith("-") for word in rest)):
+        raise UsageError(f"unknown argument: {rest[0]} (see seqloss {arguments.command} --help)")
+    if rest:
+        arguments.files += rest
+    return arguments

@@ -1,0 +1,502 @@
+"""The list of losses that can be scored: what each reads, and what it adds to a line and to the summary.
+
+A new loss is one more entry of `LOSSES`. Its options need no entry: they are read from the function's signature, and
+only one whose default is None says here how it is written on a command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import seqloss_rs
+
+from .batch import Batch
+
+__all__ = ["LOSSES", "Argument", "KnownValue", "Loss", "Scored"]
+
+Options = Mapping[str, Any]
+Fields = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A parameter that carries data.
+
+    Attributes
+    ----------
+    name : str
+        The function's name for it.
+    values : str
+        What it holds; `"number"` is integers or floats, `"text"` strings or token ids.
+    ranks : tuple of int
+        How many axes one sequence's value may have; 0 is one number for each sequence.
+    steps : bool
+        Whether its values lie beside the steps of the first argument, so that both may share `X_offsets`.
+    shared : bool
+        Whether one array belongs to all the samples.
+    required : bool
+        Whether the call needs it.
+    cut_by : str, optional
+        The argument with the lengths that cut this one, where its values lie end to end in one axis (torch's way).
+    """
+
+    name: str
+    values: Literal["float", "integer", "boolean", "number", "text"]
+    ranks: tuple[int, ...] = (0,)
+    steps: bool = False
+    shared: bool = False
+    required: bool = False
+    cut_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring a batch gives.
+
+    Attributes
+    ----------
+    losses : (n,) array of float64
+        The loss of each sample.
+    fields : list of dict
+        What the loss adds to the line of each.
+    tallies : dict
+        What is added up over all batches for the summary: numbers, or arrays.
+    """
+
+    losses: npt.NDArray[np.float64]
+    fields: Fields
+    tallies: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class KnownValue:
+    """A call whose value is known from the definition."""
+
+    arguments: Mapping[str, Any]
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss on the command line.
+
+    Attributes
+    ----------
+    name, function, title, help : str
+        Its name as a command, the function in `seqloss_rs`, its heading, and what it computes in a line.
+    data : tuple of Argument
+        The parameters that carry data; the first one first.
+    parsers : dict
+        How an option whose default is None is written.
+    score : callable
+        Scores a batch, with the options of the call.
+    conclude : callable
+        From the tallies, the sum of the finite losses and the options to what the summary says besides.
+    known : KnownValue
+        What `seqloss doctor` checks.
+    adds : str
+        What the line of a sample holds besides, for the help.
+    whole : callable
+        Whether the options make a sample's loss depend on the others, so that a file must be one call.
+    rank : callable, optional
+        How many axes the first argument has for one sequence, where that depends on which arguments are there.
+    """
+
+    name: str
+    function: str
+    title: str
+    help: str
+    data: tuple[Argument, ...]
+    score: Callable[[Loss, Batch, Options], Scored]
+    conclude: Callable[[Mapping[str, Any], float, Options], dict[str, Any]]
+    known: KnownValue
+    adds: str
+    parsers: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+    whole: Callable[[Options], bool] = lambda options: False
+    rank: Callable[[Collection[str]], int] | None = None
+
+    @property
+    def first(self) -> Argument:
+        """The first argument, the one whose axis N counts the samples."""
+        return self.data[0]
+
+    def sequence_rank(self, names: Collection[str]) -> int:
+        """How many axes the first argument has when it is one sequence, without the axis N."""
+        return min(self.first.ranks) if self.rank is None else self.rank(names)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it compares texts."""
+        return self.first.values == "text"
+
+    @cached_property
+    def arguments(self) -> dict[str, Argument]:
+        """The parameters that carry data, by name."""
+        return {argument.name: argument for argument in self.data}
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The options of the function and their defaults; how samples are reduced is for the command to say."""
+        signature = inspect.signature(getattr(seqloss_rs, self.function))
+        return {
+            name: parameter.default
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+            and name not in ("reduction", "normalizer")
+            and (name not in self.arguments or name in self.parsers)
+        }
+
+    def call(self, batch: Batch, options: Options, reduction: str) -> npt.NDArray[np.float64]:
+        """Call the function, with the options over what the file itself says."""
+        arguments = {**batch.arguments, **batch.options, **options, "reduction": reduction}
+        return np.atleast_1d(np.asarray(getattr(seqloss_rs, self.function)(**arguments), dtype=np.float64))
+
+
+def score_steps(loss: Loss, batch: Batch, options: Options) -> Scored:
+    """Score losses with a term for each step."""
+    return _score_terms(loss, batch, options, lambda values: values.shape[:1])
+
+
+def score_elements(loss: Loss, batch: Batch, options: Options) -> Scored:
+    """Score losses with a term for each number."""
+    return _score_terms(loss, batch, options, lambda values: values.shape)
+
+
+def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[[Any], tuple[int, ...]]) -> Scored:
+    totals = loss.call(batch, options, "sequence")
+    ignored = {**batch.options, **options}.get("ignore_index")
+    fields: Fields = []
+    valid_terms = 0
+    for position in np.ndindex(totals.shape):
+        sample = _sample(batch, position, totals.shape)
+        values = np.asarray(sample[loss.first.name])
+        length = int(sample.get("lengths", len(values)))
+        valid = np.ones(terms_of(values), dtype=bool)
+        valid[length:] = False
+        if "mask" in sample:
+            mask = np.asarray(sample["mask"])
+            valid &= mask.reshape(mask.shape + (1,) * (valid.ndim - mask.ndim))
+        if ignored is not None and np.issubdtype(np.asarray(sample["targets"]).dtype, np.integer):
+            valid &= np.asarray(sample["targets"]) != ignored
+        terms = int(np.count_nonzero(valid))
+        total = float(totals[position])
+        member = {"member": position[1]} if len(position) == 2 else {}
+        fields.append(
+            {**member, "length": length, "terms": terms, "sequence_mean": total / terms if terms else math.nan}
+        )
+        valid_terms += terms if math.isfinite(total) else 0
+    return Scored(totals.ravel(), fields, {"terms": valid_terms})
+
+
+def _sample(batch: Batch, position: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return the arguments of one sample, or of one member of a group."""
+    if batch.single and len(shape) == 1:
+        return {name: value for name, value in batch.arguments.items() if name in batch.axes}
+    sample = {}
+    for name in batch.axes:
+        value = batch.arguments[name] if batch.single else batch.arguments[name][position[0]]
+        # What is given once for a group (its length, its mask) holds for each of its members.
+        if len(position) == 2 and np.ndim(value) > 0 and len(value) == shape[1]:
+            value = value[position[1]]
+        sample[name] = value
+    return sample
+
+
+def conclude_steps(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
+    """Add the mean over all terms, whatever sequence they belong to."""
+    terms = tallies["terms"]
+    return {"terms": terms, "mean_per_term": total / terms if terms else math.nan}
+
+
+def conclude_cross_entropy(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
+    """Add the same, and as perplexity."""
+    summary = conclude_steps(tallies, total, options)
+    mean = summary["mean_per_term"]
+    # Beyond 709 the exponential has no double; infinity is what it rounds to.
+    return {**summary, "perplexity": math.exp(mean) if not mean > 709 else math.inf}
+
+
+def score_ctc(loss: Loss, batch: Batch, options: Options) -> Scored:
+    """Score CTC: mark what cannot be aligned, and write classes as text where the file says how."""
+    effective = {**batch.options, **options}
+    losses = loss.call(batch, {**options, "zero_infinity": False}, "none")
+    frames = _frames(batch, effective.get("layout", "NTC"))
+    targets = _targets(batch)
+    decoded = None
+    if batch.classes is not None:
+        decoding = {name: effective[name] for name in ("blank", "layout") if name in effective}
+        paths = seqloss_rs.ctc_greedy_decode(
+            batch.arguments["logits"], batch.arguments.get("input_lengths"), **decoding
+        )
+        decoded = [paths] if isinstance(paths, np.ndarray) else paths
+    infeasible = np.isposinf(losses)
+    fields: Fields = []
+    for sample in range(len(losses)):
+        entry: dict[str, Any] = {
+            "feasible": not infeasible[sample],
+            "length": len(targets[sample]),
+            "frames": frames[sample],
+        }
+        if decoded is not None and batch.classes is not None:
+            entry["text"] = "".join(batch.classes[label] for label in decoded[sample])
+            entry["target"] = "".join(batch.classes[label] for label in targets[sample])
+        fields.append(entry)
+    labels = sum(len(target) for target, value in zip(targets, losses, strict=True) if math.isfinite(value))
+    if effective.get("zero_infinity"):
+        losses = np.where(infeasible, 0.0, losses)
+    return Scored(losses, fields, {"infeasible": int(infeasible.sum()), "labels": labels})
+
+
+def _frames(batch: Batch, layout: str) -> list[int]:
+    logits, lengths = batch.arguments["logits"], batch.arguments.get("input_lengths")
+    if lengths is not None:
+        return [int(length) for length in np.atleast_1d(lengths)]
+    if batch.single:
+        return [len(logits)]
+    if isinstance(logits, list):
+        return [len(item) for item in logits]
+    return [logits.shape[0 if layout == "TNC" else 1]] * len(batch)
+
+
+def _targets(batch: Batch) -> list[npt.NDArray[Any]]:
+    targets, lengths = batch.arguments["targets"], batch.arguments.get("target_lengths")
+    rows = [np.asarray(targets)] if batch.single else list(targets)
+    if lengths is None:
+        return rows
+    return [row[: int(length)] for row, length in zip(rows, np.atleast_1d(lengths), strict=True)]
+
+
+def conclude_ctc(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
+    """Add how many lines have no alignment, and the mean over the labels of the others."""
+    labels = tallies["labels"]
+    return {
+        "infeasible": tallies["infeasible"],
+        "labels": labels,
+        "mean_per_label": total / labels if labels else math.nan,
+    }
+
+
+def score_bleu(loss: Loss, batch: Batch, options: Options) -> Scored:
+    """Score BLEU, and add up the statistics that give the corpus score."""
+    losses = loss.call(batch, options, "none")
+    rows = seqloss_rs.Bleu(**{**batch.options, **options}).statistics(*_pairs(batch))
+    fields: Fields = [{"length": int(row[0]), "reference_length": int(row[1])} for row in rows]
+    return Scored(losses, fields, {"statistics": rows.sum(axis=0)})
+
+
+def conclude_bleu(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
+    """Add BLEU of the corpus on the scale of 100."""
+    return {"corpus_bleu": seqloss_rs.Bleu(**options).from_statistics(tallies["statistics"]).score}
+
+
+def score_rouge(loss: Loss, batch: Batch, options: Options) -> Scored:
+    """Score ROUGE."""
+    losses = loss.call(batch, options, "none")
+    fields: Fields = [{"length": _words(hypothesis)} for hypothesis in _pairs(batch)[0]]
+    return Scored(losses, fields, {"rouge": math.fsum(1.0 - losses), "samples": len(losses)})
+
+
+def conclude_rouge(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
+    """Add ROUGE of the corpus: the mean over its samples."""
+    return {"corpus_rouge": tallies["rouge"] / tallies["samples"]}
+
+
+def _words(hypothesis: str | Sequence[int]) -> int:
+    return len(hypothesis.split()) if isinstance(hypothesis, str) else len(hypothesis)
+
+
+def _pairs(batch: Batch) -> tuple[list[Any], list[Any]]:
+    """Return hypotheses and references as lists of their own lengths, which is how the classes take token ids."""
+    hypotheses, references = batch.arguments["hypotheses"], batch.arguments["references"]
+    lengths, reference_lengths = batch.arguments.get("lengths"), batch.arguments.get("reference_lengths")
+    if lengths is not None:
+        hypotheses = [row[: int(length)] for row, length in zip(hypotheses, lengths, strict=True)]
+    if reference_lengths is not None:
+        references = [row[: int(length)] for row, length in zip(references, reference_lengths, strict=True)]
+    return list(hypotheses), list(references)
+
+
+def number_or_word(text: str) -> float | str:
+    """Read a number, or the name of a rule."""
+    try:
+        return float(text)
+    except ValueError:
+        if text in ("batch_mean", "leave_one_out"):
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 'batch_mean' or 'leave_one_out'") from None
+
+
+def switch(text: str) -> bool:
+    """Read yes or no, for an option that also may be left to the loss."""
+    if text in ("true", "false"):
+        return text == "true"
+    raise argparse.ArgumentTypeError(f"{text!r} is not 'true' or 'false'")
+
+
+def numbers(text: str) -> npt.NDArray[np.float64]:
+    """Read numbers with commas between them."""
+    try:
+        return np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,0.5,2") from None
+
+
+LENGTHS = Argument("lengths", "integer")
+MASK = Argument("mask", "boolean", (1,), steps=True)
+ELEMENT_MASK = Argument("mask", "boolean", (1, 2), steps=True)
+WEIGHTS = Argument("weights", "float", (1,), steps=True)
+ELEMENT_WEIGHTS = Argument("weights", "float", (1, 2), steps=True)
+TEXT_DATA = (
+    Argument("hypotheses", "text", (0, 1), required=True),
+    Argument("references", "text", (0, 1), required=True),
+    LENGTHS,
+    Argument("reference_lengths", "integer"),
+)
+POINTWISE_DATA = (
+    Argument("predictions", "float", (1, 2), required=True),
+    Argument("targets", "float", (1, 2), steps=True, required=True),
+    LENGTHS,
+    ELEMENT_MASK,
+    ELEMENT_WEIGHTS,
+)
+TERMS_ADD = "length, terms (its valid terms), sequence_mean"
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        Loss(
+            name="cross_entropy",
+            function="cross_entropy_loss",
+            title="Cross-entropy",
+            help="cross-entropy of classes at each step, summed over a sequence",
+            data=(
+                Argument("logits", "float", (2,), required=True),
+                Argument("targets", "number", (1, 2), steps=True, required=True),
+                LENGTHS,
+                MASK,
+                WEIGHTS,
+                Argument("class_weights", "float", (1,), shared=True),
+            ),
+            parsers={"class_weights": numbers},
+            score=score_steps,
+            conclude=conclude_cross_entropy,
+            adds=TERMS_ADD,
+            known=KnownValue(
+                {"logits": np.zeros((1, 2, 4)), "targets": np.array([[1, 2]])},
+                math.log(4.0),
+                "four equal classes: ln 4",
+            ),
+        ),
+        Loss(
+            name="mse",
+            function="mse_loss",
+            title="Mean squared error",
+            help="squared error, summed over a sequence",
+            data=POINTWISE_DATA,
+            score=score_elements,
+            conclude=conclude_steps,
+            adds=TERMS_ADD,
+            known=KnownValue(
+                {"predictions": np.array([[1.0, 2.0]]), "targets": np.array([[0.0, 4.0]])}, 2.5, "(1 + 4) / 2"
+            ),
+        ),
+        Loss(
+            name="mae",
+            function="mae_loss",
+            title="Mean absolute error",
+            help="absolute error, summed over a sequence",
+            data=POINTWISE_DATA,
+            score=score_elements,
+            conclude=conclude_steps,
+            adds=TERMS_ADD,
+            known=KnownValue(
+                {"predictions": np.array([[1.0, 2.0]]), "targets": np.array([[0.0, 4.0]])}, 1.5, "(1 + 2) / 2"
+            ),
+        ),
+        Loss(
+            name="ctc",
+            function="ctc_loss",
+            title="CTC",
+            help="connectionist temporal classification",
+            data=(
+                Argument("logits", "float", (2,), required=True),
+                Argument("targets", "integer", (1,), required=True, cut_by="target_lengths"),
+                Argument("input_lengths", "integer"),
+                Argument("target_lengths", "integer"),
+            ),
+            score=score_ctc,
+            conclude=conclude_ctc,
+            adds="feasible, length (labels of the target), frames, and where the file has classes "
+            "text (decoded greedily) and target",
+            known=KnownValue(
+                {"logits": np.zeros((1, 2, 2)), "targets": np.array([[1]])},
+                -math.log(0.75),
+                "three paths of four: −ln ¾",
+            ),
+        ),
+        Loss(
+            name="bleu",
+            function="bleu_loss",
+            title="BLEU",
+            help="1 − BLEU/100 of each sentence",
+            data=TEXT_DATA,
+            parsers={"effective_order": switch},
+            score=score_bleu,
+            conclude=conclude_bleu,
+            adds="length and reference_length in tokens",
+            known=KnownValue(
+                {"hypotheses": ["a b c d e"], "references": ["a b c d f"]},
+                1.0 - (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25,
+                "matches 4/5, 3/4, 2/3, 1/2: 1 − (1/5)^¼",
+            ),
+        ),
+        Loss(
+            name="rouge",
+            function="rouge_loss",
+            title="ROUGE",
+            help="1 − ROUGE of each text",
+            data=TEXT_DATA,
+            score=score_rouge,
+            conclude=conclude_rouge,
+            adds="length in words",
+            known=KnownValue(
+                {"hypotheses": ["the cat"], "references": ["the cat sat"]}, 0.2, "precision 1, recall 2/3: 1 − F = 1/5"
+            ),
+        ),
+        Loss(
+            name="reinforce",
+            function="reinforce_loss",
+            title="REINFORCE",
+            help="−advantage × log-probability of each action, summed over a sequence",
+            data=(
+                Argument("logits", "float", (1, 2), required=True),
+                Argument("actions", "integer", (1,), steps=True),
+                Argument("rewards", "float", (0, 1), steps=True, required=True),
+                Argument("baseline", "float", (0, 1), steps=True),
+                LENGTHS,
+                MASK,
+            ),
+            parsers={"baseline": number_or_word, "discount": float},
+            score=score_steps,
+            conclude=conclude_steps,
+            adds=TERMS_ADD,
+            known=KnownValue(
+                {"logits": np.zeros((1, 1, 2)), "actions": np.array([[0]]), "rewards": np.array([3.0])},
+                3.0 * math.log(2.0),
+                "reward 3, two equal actions: 3 ln 2",
+            ),
+            whole=lambda options: isinstance(options.get("baseline"), str),
+            rank=lambda names: 2 if "actions" in names else 1,
+        ),
+    )
+}

@@ -1,0 +1,215 @@
+"""`seqloss score`: a loss for each sample of the files, and a summary."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from .batch import Batch
+from .errors import DataError, UsageError
+from .losses import LOSSES, Loss, Scored
+from .names import STANDARD_INPUT
+from .names import shown as shown_name
+from .options import add_flags, flag, given, shown
+from .progress import Progress
+from .read import read_file, read_text
+from .summary import Summary, print_summary
+from .write import FORMATS, STANDARD_OUTPUT, Writer, open_writer
+
+__all__ = ["add_parser"]
+
+DESCRIPTION = """\
+{title}: {help}.
+
+A data file is a call of {function}: the arrays of an .npz have the names of its parameters
+  {arrays}
+padded (N, T, ...), or ragged: X holds the values of all samples end to end, and X_offsets (N + 1,) where each begins.
+An array without axes sets an option. The arrays texts (N,) and classes (C,) say how samples and classes are written;
+other arrays are left alone. An .npz is read some samples at a time, whether it is compressed or not.
+"""
+LINES = """\
+A .jsonl file has one sample on a line: an object with the same names, and lists as values. Other fields go into the
+output as they are."""
+TEXT_LINES = """\
+A .jsonl file has one sample on a line: hypothesis, and reference or references (a list); strings, or lists of token
+ids. Other fields go into the output as they are. Plain text is given by --hyp FILE --ref FILE..., line by line."""
+EPILOG = """\
+output:
+  -o FILE writes a line for each sample: index (from 0, over all files), file, record (the line from 1, or the index in
+  the arrays from 0), function, loss,
+    {adds},
+  the options that were set, and what else the line of the file had (under "input" where a name is taken). JSON has no
+  infinity: then loss is null, and nonfinite is "inf", "-inf" or "nan"; in CSV it is inf or nan. FILE gets its name when
+  it is complete, never before.
+
+  The summary goes to standard output, with -o - to standard error: a table on a terminal, JSON elsewhere. sum, mean,
+  median, p95 and max are over the finite losses; nonfinite counts the others. Losses are kept for the exact median and
+  p95, in 8 bytes a sample; the rest of the memory does not grow with the files{whole}.
+
+exit status: 0 scored, 1 bad data, 2 bad usage
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command and, below it, one for each loss."""
+    parser = commands.add_parser(
+        "score",
+        help="a loss for each sample of data files, and a summary",
+        description="Scores the samples of data files.",
+    )
+    losses = parser.add_subparsers(dest="loss", metavar="LOSS", required=True)
+    for loss in LOSSES.values():
+        _add_loss(losses, loss)
+
+
+def _add_loss(losses: Any, loss: Loss) -> None:
+    arrays = ", ".join(f"{data.name}" if data.required else f"[{data.name}]" for data in loss.data)
+    description = DESCRIPTION.format(title=loss.title, help=loss.help, function=loss.function, arrays=arrays)
+    whole = (
+        ";\n  a baseline of the batch makes a file one batch, which is read whole" if "baseline" in loss.parsers else ""
+    )
+    parser = losses.add_parser(
+        loss.name,
+        help=loss.help.replace("%", "%%"),
+        description=description + (TEXT_LINES if loss.is_text else LINES),
+        epilog=EPILOG.format(adds=loss.adds, whole=whole),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help=".npz or .jsonl; - is lines of JSON on standard input")
+    if loss.is_text:
+        parser.add_argument("--hyp", metavar="FILE", help="plain text, a hypothesis on each line; - is standard input")
+        parser.add_argument("--ref", metavar="FILE", nargs="+", help="plain text, a reference on each line")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write a line for each sample; - is standard output")
+    parser.add_argument("--format", choices=FORMATS, help="of the output (default: csv for names in .csv, else jsonl)")
+    parser.add_argument(
+        "--json", action=argparse.BooleanOptionalAction, help="the summary as JSON (default: not on a terminal)"
+    )
+    parser.add_argument("--ignore", metavar="NAME", action="append", default=[], help="leave out an array or a field")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    add_flags(parser, loss)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score the files of the command line."""
+    loss = LOSSES[arguments.loss]
+    options = given(arguments)
+    sources = _sources(arguments, loss, options)
+    form = arguments.format or ("csv" if (arguments.output or "").endswith(".csv") else "jsonl")
+    summary = Summary()
+    progress = Progress(sys.stderr, len(sources), not arguments.quiet)
+    effective = dict(options)
+    start = time.perf_counter()
+    try:
+        with open_writer(arguments.output, form) as writer:
+            for number, batches in enumerate(sources):
+                for batch in batches:
+                    scored = _score(loss, batch, options)
+                    effective = {**batch.options, **options}
+                    _write(writer, loss, batch, scored, shown(effective), len(summary))
+                    summary.add(scored)
+                    progress.update(number, batch.done, len(summary))
+    finally:
+        progress.clear()
+    result = summary.result(loss, effective, len(sources), time.perf_counter() - start)
+    stream = sys.stderr if arguments.output == STANDARD_OUTPUT else sys.stdout
+    print_summary(result, stream, not stream.isatty() if arguments.json is None else arguments.json)
+    return 0
+
+
+def _sources(arguments: argparse.Namespace, loss: Loss, options: dict[str, Any]) -> list[Iterator[Batch]]:
+    """Return the files of the command line, each as its batches."""
+    hypotheses, references = getattr(arguments, "hyp", None), getattr(arguments, "ref", None) or []
+    if (hypotheses is None) != (not references):
+        raise UsageError("--hyp and --ref belong together")
+    if hypotheses is not None and arguments.files:
+        raise UsageError(f"either data files or --hyp and --ref, not both: {arguments.files[0]}")
+    inputs = arguments.files or ([hypotheses, *references] if hypotheses is not None else [])
+    if not inputs:
+        raise UsageError(
+            "no data: give files, or - for standard input" + (", or --hyp and --ref" if loss.is_text else "")
+        )
+    if inputs.count(STANDARD_INPUT) > 1:
+        raise UsageError("standard input can be read only once")
+    _refuse_overwriting(arguments.output, inputs)
+    if hypotheses is not None:
+        return [read_text(hypotheses, references)]
+    return [read_file(path, loss, options, arguments.ignore) for path in inputs]
+
+
+def _refuse_overwriting(output: str | None, inputs: list[str]) -> None:
+    for path in inputs:
+        if output is not None and os.path.isfile(output) and os.path.isfile(path) and os.path.samefile(output, path):
+            raise UsageError(f"-o {output} is one of the files that are read")
+
+
+def _score(loss: Loss, batch: Batch, options: dict[str, Any]) -> Scored:
+    try:
+        return loss.score(loss, batch, options)
+    except (ValueError, TypeError) as error:
+        raise _located(loss, batch, options, error) from error
+
+
+def _located(loss: Loss, batch: Batch, options: dict[str, Any], error: Exception) -> DataError | UsageError:
+    """Say of a record what the function says of an argument.
+
+    The function sees a batch, and its indices are not those of the file: so the samples are tried one by one, and the
+    first that is refused alone is the one.
+    """
+    if len(batch) > 1 and not loss.whole({**batch.options, **options}):
+        for index in range(len(batch)):
+            sample = batch.sample(index)
+            try:
+                loss.score(loss, sample, options)
+            except (ValueError, TypeError) as cause:
+                batch, error = sample, cause
+                break
+    message = str(error)
+    named = re.match(r"\w+", message)
+    if named is not None and named[0] in options and named[0] not in loss.arguments:
+        return UsageError(f"{flag(named[0])}: {message}")
+    if len(batch) > 1:
+        place = f"{batch.record_noun}s {batch.records[0]} to {batch.records[-1]}"
+    else:
+        place = batch.place(0)
+        message = _reindexed(batch, message)
+    return DataError(message, file=shown_name(batch.file), record=place)
+
+
+def _reindexed(batch: Batch, message: str) -> str:
+    """Return the message about a batch of one with the sample's index in its file; in a line it has none."""
+    match = None if batch.single else re.match(r"(\w+)\[0(\]\[|, ?|\])(.*)", message, re.DOTALL)
+    if match is None:
+        return message
+    name, after, rest = match.groups()
+    if batch.record_noun == "record":
+        return f"{name}[{batch.records[0]}{after}{rest}"
+    return f"{name}{rest}" if after == "]" else f"{name}[{rest}"
+
+
+def _write(writer: Writer, loss: Loss, batch: Batch, scored: Scored, options: dict[str, Any], first: int) -> None:
+    """Write the samples of a batch; those of a group have one record in the file."""
+    members = len(scored.losses) // len(batch) if len(batch) else 1
+    for position, value in enumerate(scored.losses):
+        sample = position // members
+        fields: dict[str, Any] = {
+            "index": first + position,
+            "file": batch.file,
+            "record": batch.records[sample],
+            "function": loss.function,
+            "loss": float(value),
+            **scored.fields[position],
+        }
+        if batch.texts is not None:
+            fields["target"] = batch.texts[sample]
+        if options:
+            fields["options"] = options
+        kept = batch.kept[sample] if batch.kept else {}
+        taken = {name: item for name, item in kept.items() if name in fields or name == "input"}
+        fields.update((name, item) for name, item in kept.items() if name not in taken)
+        writer.write({**fields, "input": taken} if taken else fields)
