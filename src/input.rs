@@ -699,3 +699,114 @@ pub fn reserve<T>(capacity: usize) -> Result<Vec<T>, Error> {
 pub fn zeros<T: bytemuck::Zeroable>(length: usize) -> Result<Vec<T>, Error> {
     bytemuck::allocation::try_zeroed_vec(length).map_err(|()| Error::Memory(length.saturating_mul(size_of::<T>())))
 }
+
+/// The target labels of every sequence, each of them a class that is not the blank.
+#[derive(Debug, Clone)]
+pub struct Labels {
+    values: Vec<usize>,
+    starts: Vec<usize>,
+}
+
+impl Labels {
+    /// Reads labels that are padded `(N, L)`, a list of N arrays, or concatenated to one axis with their lengths; for one
+    /// sequence `(L,)`. What lies beyond a length is never looked at.
+    pub fn new(
+        argument: &Argument<Integers>,
+        lengths: Option<&Integers>,
+        structure: &Structure,
+        classes: usize,
+        blank: usize,
+    ) -> Result<Self, Error> {
+        let sequences = structure.sequences();
+        let mut labels = Self { values: vec![], starts: vec![0] };
+        let stored = |steps: Vec<usize>, padding| Structure { steps, padding, ..structure.clone() };
+        let mut append = |label: i64, index: &[usize]| {
+            if label == blank as i64 {
+                return Err(Error::range("targets", index, label, "a label: it is the blank"));
+            }
+            if label < 0 || label as u64 >= classes as u64 {
+                return Err(Error::range("targets", index, label, format!("a class in 0..{classes}")));
+            }
+            labels.values.push(label as usize);
+            Ok(())
+        };
+        let mut starts = vec![0];
+        match argument {
+            Argument::List(items) => {
+                if items.len() != sequences || structure.outer.is_empty() {
+                    let message = format!("targets is a list of {} arrays, expected {sequences}", items.len());
+                    return Err(Error::Value(message));
+                }
+                if let Some(item) = items.iter().position(|labels| labels.shape.len() != 1) {
+                    return Err(Error::shape(&subscript("targets", &[item]), &items[item].shape, "one axis"));
+                }
+                let steps = items.iter().map(|labels| labels.values.len()).collect();
+                let lengths = self::lengths("target_lengths", lengths, &stored(steps, 0))?;
+                for (sequence, (item, length)) in items.iter().zip(lengths).enumerate() {
+                    for (position, &label) in item.values[..length].iter().enumerate() {
+                        append(label, &[sequence, position])?;
+                    }
+                    starts.push(starts[sequence] + length);
+                }
+            }
+            Argument::Array(padded) if padded.shape.len() == structure.outer.len() + 1 => {
+                if padded.shape[..structure.outer.len()] != structure.outer {
+                    let expected = match structure.outer.first() {
+                        Some(sequences) => format!("({sequences}, L)"),
+                        None => "(L,)".to_owned(),
+                    };
+                    return Err(Error::shape("targets", &padded.shape, expected));
+                }
+                let width = padded.shape[structure.outer.len()];
+                let lengths = self::lengths("target_lengths", lengths, &stored(vec![width; sequences], width))?;
+                for (sequence, length) in lengths.into_iter().enumerate() {
+                    for (position, &label) in padded.values[sequence * width..][..length].iter().enumerate() {
+                        append(label, &structure.index(sequence, Some(position)))?;
+                    }
+                    starts.push(starts[sequence] + length);
+                }
+            }
+            Argument::Array(concatenated) if concatenated.shape.len() == 1 => {
+                let Some(lengths) = lengths else {
+                    let message = "targets has one axis, which needs target_lengths to tell the sequences apart";
+                    return Err(Error::Value(message.to_owned()));
+                };
+                let total = concatenated.values.len();
+                let lengths = self::lengths("target_lengths", Some(lengths), &stored(vec![total; sequences], total))?;
+                let sum = lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
+                if sum != total {
+                    let message = format!("target_lengths sums to {sum}, but targets has {total} labels");
+                    return Err(Error::Value(message));
+                }
+                for (position, &label) in concatenated.values.iter().enumerate() {
+                    append(label, &[position])?;
+                }
+                for (sequence, length) in lengths.into_iter().enumerate() {
+                    starts.push(starts[sequence] + length);
+                }
+            }
+            Argument::Array(other) => {
+                let expected = match structure.outer.first() {
+                    Some(sequences) => format!("({sequences}, L), or one axis with target_lengths"),
+                    None => "(L,)".to_owned(),
+                };
+                return Err(Error::shape("targets", &other.shape, expected));
+            }
+        }
+        labels.starts = starts;
+        Ok(labels)
+    }
+
+    /// The labels of one sequence.
+    pub fn of(&self, sequence: usize) -> &[usize] {
+        &self.values[self.starts[sequence]..self.starts[sequence + 1]]
+    }
+}
+
+/// The class that stands for no label.
+pub fn blank(value: i64, classes: usize) -> Result<usize, Error> {
+    if value < 0 || value as u64 >= classes as u64 {
+        return Err(Error::range("blank", &[], value, format!("a class in 0..{classes}")));
+    }
+    Ok(value as usize)
+}

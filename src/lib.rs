@@ -1,4 +1,5 @@
 #![doc = "x"]
+pub mod decoding;
 pub mod error;
 pub mod float;
 pub mod input;
@@ -9,3 +10,4 @@ pub mod parallel;
 mod python;
 pub mod reduction;
 pub mod simd;
+pub mod text;

@@ -11,10 +11,248 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from . import _native
 from ._types import Array, Floats, Integers, Lengths, Mask, Value
 
-__all__ = ["mae_loss", "mse_loss", "value_and_grad"]
+__all__ = ["cross_entropy_loss", "ctc_loss", "mae_loss", "mse_loss", "reinforce_loss", "value_and_grad"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def cross_entropy_loss(
+    logits: Floats,
+    targets: Integers | Floats,
+    *,
+    scores: str = "logits",
+    lengths: Lengths | None = None,
+    mask: Mask | None = None,
+    weights: Floats | None = None,
+    class_weights: Floats | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    normalizer: float | None = None,
+) -> Value:
+    """Cross-entropy of each step: ℓ = ln Σⱼ exp(xⱼ) − x_y, or Σ_c q_c (ln Σⱼ exp(xⱼ) − x_c) for a distribution q.
+
+    Parameters
+    ----------
+    logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
+        Scores of C classes in each step, of float16, bfloat16, float32 or float64.
+    targets : (T,) or (N, T) integers, or floats of the shape of `logits`; lists where `logits` is one
+        The class of each step; or a distribution over the classes.
+    scores : {"logits", "log_probs", "probs"}
+        What `logits` holds. Log-probabilities and probabilities are taken as they are, never normalised again, and the
+        gradient is with respect to them.
+    lengths : (N,) integers, optional
+        The valid steps of each sequence; what lies beyond is never read.
+    mask : (N, T) booleans, optional
+        The valid steps; NaN or an impossible target elsewhere changes nothing, and the gradient there is exactly 0.
+    weights : (N, T) floats, optional
+        A factor for each step.
+    class_weights : (C,) floats, optional
+        A factor for each class.
+    ignore_index : int
+        Steps with this target are not valid.
+    label_smoothing : float
+        ε in [0, 1]: targets become (1 − ε) q + ε / C.
+    reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
+        Σ w ℓ / Σ w over valid steps, w the weight times the class weight of the target (for distributions the weight
+        alone); every step; a sum for each sequence; the same over its valid steps; one sum; the same over N.
+    normalizer : float, optional
+        Makes "mean" and "sum" Σ w ℓ / normalizer.
+
+    Returns
+    -------
+    float or array
+        A float for "mean" (NaN where no step is valid), "sum" and "batch_mean"; otherwise float32 (float64 for float64
+        logits): (N,), or (N, T) (a list for a list).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument does not fit; the message names it, as in ``targets[3, 7] is 32, which is not a class in 0..32``.
+
+    Examples
+    --------
+    >>> import numpy as np, seqloss_rs
+    >>> logits = np.log([[[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]]])
+    >>> round(seqloss_rs.cross_entropy_loss(logits, [[0, 1]]), 6)
+    0.524911
+    >>> seqloss_rs.cross_entropy_loss(logits, [[0, -100]], reduction="none").round(6)
+    array([[0.356675, 0.      ]])
+
+    References
+    ----------
+    ``torch.nn.functional.cross_entropy`` (PyTorch 2.13): the same numbers for all options that it has, except that a
+    class with target 0 and probability 0 counts 0 here, not NaN.
+    """
+    return _native.cross_entropy_loss(
+        None,
+        logits,
+        targets,
+        scores,
+        lengths,
+        mask,
+        weights,
+        class_weights,
+        ignore_index,
+        label_smoothing,
+        reduction,
+        normalizer,
+    )
+
+
+def ctc_loss(
+    logits: Floats,
+    targets: Integers,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
+    *,
+    blank: int = 0,
+    scores: str = "logits",
+    layout: str = "NTC",
+    zero_infinity: bool = False,
+    reduction: str = "mean",
+    normalizer: float | None = None,
+) -> Value:
+    """Connectionist temporal classification: minus the log-probability of the target, summed over all its alignments.
+
+    Parameters
+    ----------
+    logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
+        Scores of C classes, the blank among them, in each of T frames; of float16, bfloat16, float32 or float64.
+    targets : (L,) or (N, L) integers, a list of N arrays, or (ΣL,) concatenated with `target_lengths`
+        The labels of each sequence.
+    input_lengths : (N,) integers, optional
+        The valid frames of each sequence; what lies beyond is never read.
+    target_lengths : (N,) integers, optional
+        The labels of each sequence.
+    blank : int
+        The class of the blank.
+    scores : {"logits", "log_probs"}
+        What `logits` holds. Log-probabilities are taken as they are, never normalised again; the gradient with respect to
+        them is minus the posterior (where ``torch.nn.functional.ctc_loss`` returns exp(x) − posterior).
+    layout : {"NTC", "TNC"}
+        "TNC" for time-major arrays (T, N, C), which are read in place.
+    zero_infinity : bool
+        Makes the loss of sequences without any alignment 0 instead of inf; their gradient is 0 in both cases.
+    reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
+        The mean over N of each loss over its target length (at least 1); the loss of each sequence (both "none" and
+        "sequence"); the same over its target length; one sum; the same over N.
+    normalizer : float, optional
+        Makes "mean" and "sum" Σ ℓ / normalizer.
+
+    Returns
+    -------
+    float or array
+        A float for "mean", "sum" and "batch_mean"; otherwise (N,) float32 (float64 for float64 logits).
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument does not fit; a label that is the blank, negative or not below C, and a length out of range, are
+        named with their index before anything is computed.
+
+    Examples
+    --------
+    Of the four paths of two frames over {blank, a}, three give "a":
+
+    >>> import numpy as np, seqloss_rs
+    >>> round(seqloss_rs.ctc_loss(np.zeros((1, 2, 2)), [[1]]), 6) == round(-np.log(3 / 4), 6)
+    True
+    >>> seqloss_rs.ctc_loss(np.zeros((1, 2, 2)), [[1, 1]], reduction="none")
+    array([inf])
+
+    References
+    ----------
+    Graves et al., 2006, https://doi.org/10.1145/1143844.1143891; ``torch.nn.functional.ctc_loss`` (PyTorch 2.13).
+    """
+    return _native.ctc_loss(
+        None,
+        logits,
+        targets,
+        input_lengths,
+        target_lengths,
+        blank,
+        scores,
+        layout,
+        zero_infinity,
+        reduction,
+        normalizer,
+    )
+
+
+def reinforce_loss(
+    logits: Floats,
+    actions: Integers | None,
+    rewards: Floats,
+    *,
+    baseline: float | str | Floats | None = None,
+    discount: float | None = None,
+    scores: str = "logits",
+    lengths: Lengths | None = None,
+    mask: Mask | None = None,
+    reduction: str = "mean",
+    normalizer: float | None = None,
+) -> Value:
+    """REINFORCE: ℓ = −(reward − baseline) log π(action), for each step.
+
+    A group axis K may follow N everywhere: K samples for each of N prompts.
+
+    Parameters
+    ----------
+    logits : (T, C), (N, T, C) or (N, K, T, C) array, or list of N arrays
+        Scores of C actions in each step, of float16, bfloat16, float32 or float64. With ``actions=None`` and
+        ``scores="log_probs"``: the log-probability of each action taken, without the axis C.
+    actions : (T,), (N, T) or (N, K, T) integers, or list of N arrays, or None
+        The action of each step.
+    rewards : floats, (N,) or (N, T); with groups (N, K) or (N, K, T)
+        A reward for each sequence, which every step of it gets, or one for each step.
+    baseline : None, float, floats like `rewards`, "batch_mean" or "leave_one_out"
+        What is subtracted from the reward: a number; one for each sequence or step; the mean over the batch; the mean over
+        the other sequences of the group (without groups, of the batch). With rewards of steps, means are taken step by
+        step over the sequences that have the step. A sequence that is alone has advantage 0 in leave-one-out.
+    discount : float, optional
+        γ in [0, 1]: rewards of steps become rewards to go, Gₜ = rₜ + γ Gₜ₊₁. Masked steps are no actions: they are passed
+        over.
+    scores : {"logits", "log_probs"}
+        What `logits` holds; log-probabilities are taken as they are.
+    lengths : (N,) integers, optional
+        The valid steps of each sequence; what lies beyond is never read.
+    mask : (N, T) booleans, optional
+        The valid steps.
+    reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
+        The mean over valid steps; every step; a sum for each sequence; the same over its valid steps; one sum; the same
+        over the number of sequences.
+    normalizer : float, optional
+        Makes "mean" and "sum" Σ ℓ / normalizer.
+
+    Returns
+    -------
+    float or array
+        A float for "mean", "sum" and "batch_mean"; otherwise float32 (float64 for float64 logits): (N,) or (N, K), or the
+        shape of `actions`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument does not fit; the message names it.
+
+    Examples
+    --------
+    >>> import numpy as np, seqloss_rs
+    >>> logits = np.log([[[0.5, 0.5]], [[0.25, 0.75]]])
+    >>> seqloss_rs.reinforce_loss(logits, [[0], [0]], [1.0, 3.0], baseline="batch_mean", reduction="none").round(6)
+    array([[-0.693147],
+           [ 1.386294]])
+
+    References
+    ----------
+    Williams, 1992, https://doi.org/10.1007/BF00992696; leave-one-out: Kool et al., 2019,
+    https://openreview.net/forum?id=r1lgTGL5DE.
+    """
+    return _native.reinforce_loss(
+        None, logits, actions, rewards, baseline, discount, scores, lengths, mask, reduction, normalizer
+    )
 
 
 def mse_loss(

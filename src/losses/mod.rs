@@ -1,9 +1,9 @@
 //! One file a loss.
 
-//pub mod cross_entropy;
-//pub mod ctc;
+pub mod cross_entropy;
+pub mod ctc;
 pub mod pointwise;
-//pub mod reinforce;
+pub mod reinforce;
 
 /// What the first argument of a loss holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,27 @@
 //! One function a loss: words and arrays are read, checked inputs are put together, the answer is returned. Defaults and
 //! documentation live in `python/seqloss_rs/losses.py`; `gradient` is (`grad_output`, `out`) where `value_and_grad` calls.
 
+use std::ops::Range;
+
+use numpy::PyArray1;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use super::answer::{Request, Term, answer, is_in_place};
-use super::arguments::{Floats, Mask, integer_array};
+use super::arguments::{Floats, Mask, holds_integers, integer_array, integers};
 use super::array::with_element;
-use crate::input::{Axes, Sequences, Structure, lengths, rows_like, rows_per_step_or_number};
+use super::enter;
+use crate::decoding::greedy;
+use crate::error::Error;
+use crate::input::{
+    Argument, Axes, Labels, PerStep, Sequences, Structure, blank as blank_class, floats_per_step, integers_per_step,
+    lengths, mask_per_step, rows_like, rows_per_step_or_number,
+};
+use crate::losses::Scores;
+use crate::losses::cross_entropy::{CrossEntropy, Options, Targets};
+use crate::losses::ctc::Ctc;
 use crate::losses::pointwise::{Absolute, Curve, Factors, PerNumber, Pointwise, Squared};
+use crate::losses::reinforce::{BASELINES, Baseline, Reinforce, advantages, axes};
 use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -15,6 +29,203 @@ type Object<'py> = Bound<'py, PyAny>;
 fn lengths_of(name: &str, argument: Option<&Object<'_>>, structure: &Structure) -> PyResult<Vec<usize>> {
     let integers = argument.map(|object| integer_array(name, object)).transpose()?;
     Ok(lengths(name, integers.as_ref(), structure)?)
+}
+
+fn mask_of_steps(mask: Option<&Mask<'_>>, structure: &Structure) -> Result<Option<PerStep<bool>>, Error> {
+    mask.map(|mask| mask_per_step("mask", &mask.views(), structure)).transpose()
+}
+
+fn addresses<'a, 'py: 'a>(floats: impl IntoIterator<Item = Option<&'a Floats<'py>>>) -> Vec<Range<usize>> {
+    floats.into_iter().flatten().flat_map(Floats::addresses).collect()
+}
+
+#[pyfunction]
+pub(super) fn cross_entropy_loss<'py>(
+    py: Python<'py>,
+    gradient: Request<'py>,
+    logits: Object<'py>,
+    targets: Object<'py>,
+    scores: &str,
+    lengths: Option<Object<'py>>,
+    mask: Option<Object<'py>>,
+    weights: Option<Object<'py>>,
+    class_weights: Option<Object<'py>>,
+    ignore_index: i64,
+    label_smoothing: f64,
+    reduction: &str,
+    normalizer: Option<f64>,
+) -> PyResult<Object<'py>> {
+    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
+    let scores = Scores::new(scores, &["logits", "log_probs", "probs"])?;
+    let first = Floats::new("logits", &logits)?;
+    let (classes, distributions) = match holds_integers("targets", &targets)? {
+        true => (Some(integers("targets", &targets)?), None),
+        false => (None, Some(Floats::new("targets", &targets)?)),
+    };
+    let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+    let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
+    let class_weights = class_weights.map(|object| Floats::new("class_weights", &object)).transpose()?;
+    let others = addresses([distributions.as_ref()]);
+    with_element!(first.kind, E => {
+        let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, false)?;
+        sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+        if is_in_place(&gradient, &first) {
+            sequences.read_in_place();
+        }
+        let structure = &sequences.structure;
+        let targets = match (&classes, &distributions) {
+            (Some(classes), _) => Targets::Classes(integers_per_step("targets", classes, structure)?),
+            (None, Some(floats)) => {
+                Targets::Distributions(rows_like("targets", &floats.any(), structure, sequences.inner())?)
+            }
+            (None, None) => unreachable!("targets are one or the other"),
+        };
+        let options = Options {
+            mask: mask_of_steps(mask.as_ref(), structure)?,
+            weights: weights.as_ref().map(|all| floats_per_step("weights", &all.any(), structure)).transpose()?,
+            class_weights: class_weights.as_ref().map(|all| class_weights_of(all)).transpose()?,
+            ignore_index,
+            label_smoothing,
+        };
+        let loss = CrossEntropy::new(sequences, targets, scores, options)?;
+        answer(py, &loss, &reducer, Term::Step, &gradient, &first, &others)
+    })
+}
+
+fn class_weights_of(floats: &Floats<'_>) -> Result<Vec<f64>, Error> {
+    match floats.any() {
+        Argument::Array(view) if view.shape().len() == 1 => view.to_vec(),
+        Argument::Array(view) => Err(Error::shape("class_weights", view.shape(), "one axis")),
+        Argument::List(_) => Err(Error::Type("class_weights is a list of arrays, expected one array".to_owned())),
+    }
+}
+
+#[pyfunction]
+pub(super) fn ctc_loss<'py>(
+    py: Python<'py>,
+    gradient: Request<'py>,
+    logits: Object<'py>,
+    targets: Object<'py>,
+    input_lengths: Option<Object<'py>>,
+    target_lengths: Option<Object<'py>>,
+    blank: i64,
+    scores: &str,
+    layout: &str,
+    zero_infinity: bool,
+    reduction: &str,
+    normalizer: Option<f64>,
+) -> PyResult<Object<'py>> {
+    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
+    let scores = Scores::new(scores, &["logits", "log_probs"])?;
+    let axes = layout_axes(layout)?;
+    let first = Floats::new("logits", &logits)?;
+    let targets = integers("targets", &targets)?;
+    let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
+    with_element!(first.kind, E => {
+        let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+        sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+        if is_in_place(&gradient, &first) {
+            sequences.read_in_place();
+        }
+        let blank = blank_class(blank, sequences.width)?;
+        let labels =
+            Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
+        let loss = Ctc::new(sequences, labels, blank, scores, zero_infinity);
+        answer(py, &loss, &reducer, Term::Sequence, &gradient, &first, &[])
+    })
+}
+
+fn layout_axes(layout: &str) -> Result<Axes, Error> {
+    match layout {
+        "NTC" => Ok(Axes::StepsOfRows),
+        "TNC" => Ok(Axes::TimeMajor),
+        _ => Err(Error::Choice { argument: "layout", value: layout.to_owned(), choices: &["NTC", "TNC"] }),
+    }
+}
+
+/// The labels of the best path of each sequence: the largest score of every frame, repeats merged, blanks dropped.
+#[pyfunction]
+pub(super) fn ctc_greedy_decode<'py>(
+    py: Python<'py>,
+    logits: Object<'py>,
+    input_lengths: Option<Object<'py>>,
+    blank: i64,
+    layout: &str,
+) -> PyResult<Object<'py>> {
+    let axes = layout_axes(layout)?;
+    let first = Floats::new("logits", &logits)?;
+    with_element!(first.kind, E => {
+        let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+        sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+        let blank = blank_class(blank, sequences.width)?;
+        let work = sequences.rows.iter().map(|rows| rows.count() * rows.width()).sum();
+        let decoded = enter(py, work, |watch| greedy(&sequences, blank, work, watch))?;
+        let arrays = decoded.iter().map(|labels| PyArray1::from_slice(py, labels).into_any());
+        match sequences.structure.outer.is_empty() {
+            true => Ok(arrays.into_iter().next().expect("one sequence")),
+            false => Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.into_any()),
+        }
+    })
+}
+
+#[pyfunction]
+pub(super) fn reinforce_loss<'py>(
+    py: Python<'py>,
+    gradient: Request<'py>,
+    logits: Object<'py>,
+    actions: Option<Object<'py>>,
+    rewards: Object<'py>,
+    baseline: Option<Object<'py>>,
+    discount: Option<f64>,
+    scores: &str,
+    lengths: Option<Object<'py>>,
+    mask: Option<Object<'py>>,
+    reduction: &str,
+    normalizer: Option<f64>,
+) -> PyResult<Object<'py>> {
+    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
+    let scores = Scores::new(scores, &["logits", "log_probs"])?;
+    if actions.is_none() && scores == Scores::Logits {
+        let message = "actions is None, which goes with scores=\"log_probs\": the log-probability of each action";
+        return Err(Error::Value(message.to_owned()).into());
+    }
+    let first = Floats::new("logits", &logits)?;
+    let actions = actions.map(|object| integers("actions", &object)).transpose()?;
+    let rewards = Floats::new("rewards", &rewards)?;
+    let baseline_array;
+    let baseline = match &baseline {
+        None => Baseline::None,
+        Some(object) => match object.extract::<String>() {
+            Ok(word) if word == "batch_mean" => Baseline::BatchMean,
+            Ok(word) if word == "leave_one_out" => Baseline::LeaveOneOut,
+            Ok(value) => return Err(Error::Choice { argument: "baseline", value, choices: BASELINES }.into()),
+            Err(_) => {
+                baseline_array = Floats::new("baseline", object)?;
+                match baseline_array.any() {
+                    Argument::Array(number) if number.shape().is_empty() => Baseline::Number(number.to_vec()?[0]),
+                    array => Baseline::Array(array),
+                }
+            }
+        },
+    };
+    let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+    with_element!(first.kind, E => {
+        let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes(actions.is_some()), true)?;
+        let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
+        if actions.is_some() {
+            sequences.truncate(&valid);
+        }
+        if is_in_place(&gradient, &first) {
+            sequences.read_in_place();
+        }
+        let structure = &sequences.structure;
+        let actions =
+            actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
+        let mask = mask_of_steps(mask.as_ref(), structure)?;
+        let advantages = advantages(&sequences, &valid, mask.as_ref(), &rewards.any(), &baseline, discount)?;
+        let loss = Reinforce::new(sequences, valid, actions, advantages, scores, mask)?;
+        answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[])
+    })
 }
 
 #[pyfunction]
@@ -63,8 +274,7 @@ fn pointwise<'py, C: Curve>(
     let targets = Floats::new("targets", &targets)?;
     let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
     let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
-    let mut others = targets.addresses();
-    others.extend(weights.iter().flat_map(Floats::addresses));
+    let mut others = addresses([Some(&targets), weights.as_ref()]);
     others.extend(mask.iter().flat_map(Mask::addresses));
     // (N, T) and (N, T, D): with three axes, or two in the arrays of a list, a step is a row.
     let axes = if first.axes() == if first.is_list() { 2 } else { 3 } { Axes::StepsOfRows } else { Axes::Steps };

@@ -70,7 +70,7 @@ mod _native {
     #[pymodule_export]
     use super::error::InternalError;
     #[pymodule_export]
-    use super::losses::{mae_loss, mse_loss};
+    use super::losses::{cross_entropy_loss, ctc_greedy_decode, ctc_loss, mae_loss, mse_loss, reinforce_loss};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

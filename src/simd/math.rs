@@ -20,8 +20,8 @@ const LN_2_LOW_F32: f32 = 1.428_606_8e-6;
 const LEAST_F32: f32 = -87.336_54;
 
 const ROUND_F64: f64 = 6_755_399_441_055_744.0;
-const LN_2_HIGH_F64: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
-const LN_2_LOW_F64: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
+pub(super) const LN_2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
+pub(super) const LN_2_LOW: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
 const LEAST_F64: f64 = -708.396_418_532_264;
 
 /// exp(x) for x ≤ 0. Degree 6 in r, fitted to the least relative error (3e-9) with the first two coefficients held at 1;
@@ -42,28 +42,48 @@ pub fn exp_f32x16<S: Simd>(simd: S, x: f32x16<S>) -> f32x16<S> {
     x.simd_lt(constant(LEAST_F32)).select(constant(0.0), p * power)
 }
 
+/// 1/n! for n from 13 down to 2.
+const TAYLOR: [f64; 12] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+];
+
 /// exp(x) for x ≤ 0. The Taylor polynomial of degree 13: its remainder is 4e-18 at |r| = ln 2 / 2.
 #[inline(always)]
 pub fn exp_f64x8<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
     let constant = |value: f64| f64x8::splat(simd, value);
     let shifted = x.mul_add(constant(std::f64::consts::LOG2_E), constant(ROUND_F64));
     let n = shifted - constant(ROUND_F64);
-    let r = n.mul_add(constant(-LN_2_LOW_F64), n.mul_add(constant(-LN_2_HIGH_F64), x));
-    let mut p = constant(1.0 / 6_227_020_800.0);
-    p = p.mul_add(r, constant(1.0 / 479_001_600.0));
-    p = p.mul_add(r, constant(1.0 / 39_916_800.0));
-    p = p.mul_add(r, constant(1.0 / 3_628_800.0));
-    p = p.mul_add(r, constant(1.0 / 362_880.0));
-    p = p.mul_add(r, constant(1.0 / 40_320.0));
-    p = p.mul_add(r, constant(1.0 / 5_040.0));
-    p = p.mul_add(r, constant(1.0 / 720.0));
-    p = p.mul_add(r, constant(1.0 / 120.0));
-    p = p.mul_add(r, constant(1.0 / 24.0));
-    p = p.mul_add(r, constant(1.0 / 6.0));
-    p = p.mul_add(r, constant(0.5));
+    let r = n.mul_add(constant(-LN_2_LOW), n.mul_add(constant(-LN_2_HIGH), x));
+    let mut p = constant(TAYLOR[0]);
+    for &coefficient in &TAYLOR[1..] {
+        p = p.mul_add(r, constant(coefficient));
+    }
     p = p.mul_add(r * r, r) + constant(1.0);
     let power: f64x8<S> = ((shifted.bitcast::<i64x8<S>>() << 52) + i64x8::splat(simd, 1023 << 52)).bitcast();
     x.simd_lt(constant(LEAST_F64)).select(constant(0.0), p * power)
+}
+
+/// exp(r) for |r| ≤ ln 2 / 2, one number at a time; what lies outside is moved to the edge.
+#[inline(always)]
+pub(super) fn exp_near_0(r: f64) -> f64 {
+    let r = if r > 0.35 { 0.35 } else { r };
+    let r = if r < -0.35 { -0.35 } else { r };
+    let mut p = TAYLOR[0];
+    for &coefficient in &TAYLOR[1..] {
+        p = p * r + coefficient;
+    }
+    p * (r * r) + r + 1.0
 }
 
 /// Natural logarithm; −∞ at 0, NaN below, +∞ at +∞.
@@ -98,7 +118,7 @@ fn series(f: f64, k: f64) -> f64 {
         rest = (rest + 2.0 / f64::from(odd)) * z;
     }
     let half_square = 0.5 * f * f;
-    k * LN_2_HIGH_F64 - ((half_square - (s * (half_square + rest) + k * LN_2_LOW_F64)) - f)
+    k * LN_2_HIGH - ((half_square - (s * (half_square + rest) + k * LN_2_LOW)) - f)
 }
 
 #[cfg(test)]

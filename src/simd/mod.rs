@@ -8,6 +8,7 @@
 mod lanes;
 pub mod math;
 pub mod rows;
+pub mod scaled;
 
 use std::sync::OnceLock;
 
