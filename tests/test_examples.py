@@ -115,13 +115,15 @@ def test_the_losses_are_those_of_the_definition(
     logits: list[npt.NDArray[np.float16]],
     targets: list[npt.NDArray[np.int32]],
 ) -> None:
-    losses = seqloss_rs.ctc_loss(
-        logits,
-        emissions["targets"],
-        target_lengths=emissions["target_lengths"],
-        blank=int(emissions["blank"]),
-        scores=str(emissions["scores"]),
-        reduction="none",
+    losses = np.asarray(
+        seqloss_rs.ctc_loss(
+            logits,
+            emissions["targets"],
+            target_lengths=emissions["target_lengths"],
+            blank=int(emissions["blank"]),
+            scores=str(emissions["scores"]),
+            reduction="none",
+        )
     )
     texts = emissions["texts"].tolist()
     assert {text for text, loss in zip(texts, losses, strict=True) if math.isinf(loss)} == WITHOUT_ALIGNMENT

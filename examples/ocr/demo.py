@@ -84,13 +84,15 @@ def main() -> None:
 
     lines = read(EMISSIONS)
     start = perf_counter()
-    losses = seqloss_rs.ctc_loss(
-        lines.logits,
-        lines.targets,
-        target_lengths=lines.target_lengths,
-        blank=lines.blank,
-        scores=lines.scores,
-        reduction="none",
+    losses = np.asarray(
+        seqloss_rs.ctc_loss(
+            lines.logits,
+            lines.targets,
+            target_lengths=lines.target_lengths,
+            blank=lines.blank,
+            scores=lines.scores,
+            reduction="none",
+        )
     )
     seconds = perf_counter() - start
     texts = decode(lines)

@@ -107,7 +107,7 @@ class Recogniser:
         (softmax,) = self._session.run(None, {"x": np.broadcast_to(pixels, (1, 3, *pixels.shape))})
         probabilities = softmax[0].astype(np.float64)
         # The model's softmax is one of float32: its rows sum to 1 within 2e-6. Here they do exactly.
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+        return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def best_path(scores: NDArray[np.floating]) -> list[int]:
@@ -123,7 +123,7 @@ def keep(probabilities: NDArray[np.float64], kept: list[int]) -> NDArray[np.floa
     others[kept] = False
     rest = probabilities[:, others].sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):  # a probability below float32's range is 0, and its logarithm -inf
-        return np.log(np.hstack([probabilities[:, kept], rest])).astype(np.float16)
+        return np.asarray(np.log(np.hstack([probabilities[:, kept], rest])), dtype=np.float16)
 
 
 def make(lines: Path, fonts: Path, pictures: Path | None) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
@@ -165,18 +165,20 @@ def make(lines: Path, fonts: Path, pictures: Path | None) -> tuple[dict[str, NDA
 
 def changes(arrays: dict[str, NDArray[Any]], losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how much the file moves the loss of each line that has an alignment: it keeps few classes, and rounds."""
-    kept = ctc_loss(
-        np.split(arrays["logits"], arrays["logits_offsets"][1:-1]),
-        arrays["targets"],
-        target_lengths=arrays["target_lengths"],
-        blank=BLANK,
-        scores="log_probs",
-        reduction="none",
+    kept = np.asarray(
+        ctc_loss(
+            np.split(arrays["logits"], arrays["logits_offsets"][1:-1]),
+            arrays["targets"],
+            target_lengths=arrays["target_lengths"],
+            blank=BLANK,
+            scores="log_probs",
+            reduction="none",
+        )
     )
     aligned = np.isfinite(losses)
     if (aligned != np.isfinite(kept)).any():
         raise AssertionError("a line is infeasible with fewer classes only, or with all of them only")
-    return np.abs(kept[aligned] - losses[aligned])
+    return np.asarray(np.abs(kept[aligned] - losses[aligned]))
 
 
 def main() -> int:
@@ -191,7 +193,7 @@ def main() -> int:
         raise SystemExit(f"--fonts: {options.fonts} has no {missing[0]} (Debian: apt-get install fonts-dejavu-core)")
 
     arrays, losses = make(options.lines, options.fonts, options.pictures)
-    np.savez_compressed(options.output, **arrays)
+    np.savez_compressed(options.output, allow_pickle=False, **arrays)
     frames, classes = arrays["logits"].shape
     size = options.output.stat().st_size / 1e6
     print(f"{options.output}: {len(arrays['texts'])} lines, {frames} frames, {classes} classes, {size:.2f} MB")

@@ -55,7 +55,7 @@ WINDOW = 20  # steps that a printed mean is taken over
 
 def sample(logits: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
     """One class for each row of logits, drawn from its softmax (by Gumbel's trick)."""
-    return (logits + random.gumbel(size=logits.shape)).argmax(axis=-1)
+    return np.asarray((logits + random.gumbel(size=logits.shape)).argmax(axis=-1))
 
 
 def bleu_reward(proposals: NDArray[np.int64], references: NDArray[np.int64]) -> NDArray[np.float64]:
