@@ -1,0 +1,391 @@
+"""Every numeric loss as its definition says it, in plain NumPy and plain loops; never optimised.
+
+A batch is a list here, with one entry a sequence, so that raggedness needs no special words: padding is taken off
+before an array comes here. A loss is computed in two steps: its `Terms`, then `reduce`, the one place where they are
+added up. Everything is float64, whatever the library was given.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath  # type: ignore[import-untyped]  # it has no stubs
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+Arrays = Sequence[ArrayLike]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a loss, one array a sequence.
+
+    `values` are the terms as `reduction="none"` shows them (weighted, 0 where there is nothing valid), `weights` what a
+    mean divides by (0 where there is nothing valid), `counts` what the mean of one sequence divides by.
+    `mean_over_sequences` is CTC's habit: each sequence is divided by its own count, and the mean is over sequences.
+    """
+
+    values: list[Array]
+    weights: list[Array]
+    counts: list[float]
+    mean_over_sequences: bool = False
+
+
+def reduce(terms: Terms, reduction: str, normalizer: float | None = None) -> Any:
+    """The reduced value: a list of arrays, an array of N numbers, or one number."""
+    if normalizer is not None:
+        assert reduction in ("mean", "sum")
+        return divide(total(terms.values), normalizer)
+    if reduction == "none":
+        return terms.values
+    sums = np.array([total([values]) for values in terms.values])
+    if reduction == "sequence":
+        return sums
+    means = np.array([divide(value, count) for value, count in zip(sums, terms.counts, strict=True)])
+    if reduction == "sequence_mean":
+        return means
+    if reduction == "sum":
+        return total(terms.values)
+    if reduction == "mean" and terms.mean_over_sequences:
+        return divide(total([means]), len(means))
+    if reduction == "mean":
+        weight = total(terms.weights)
+        # As in torch, also where something is left above the line (the smoothed part of a target whose class weighs 0).
+        return divide(total(terms.values), weight) if weight else math.nan
+    if reduction == "batch_mean":
+        return divide(total(terms.values), len(terms.values))
+    raise AssertionError(f"no such reduction: {reduction}")
+
+
+def total(arrays: Sequence[ArrayLike]) -> float:
+    """The sum of all numbers of all arrays."""
+    return float(sum((np.sum(np.asarray(array), dtype=np.longdouble) for array in arrays), np.longdouble(0)))
+
+
+def divide(numerator: float, denominator: float) -> float:
+    """A quotient in which 0 / 0 is NaN rather than an exception."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.float64(numerator) / np.float64(denominator))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pointwise
+
+
+def mse_terms(predictions: Arrays, targets: Arrays, mask: Arrays | None = None, weights: Arrays | None = None) -> Terms:
+    """Squared differences."""
+    return pointwise_terms(lambda difference: difference**2, predictions, targets, mask, weights)
+
+
+def mae_terms(predictions: Arrays, targets: Arrays, mask: Arrays | None = None, weights: Arrays | None = None) -> Terms:
+    """Absolute differences."""
+    return pointwise_terms(abs, predictions, targets, mask, weights)
+
+
+def pointwise_terms(
+    curve: Any, predictions: Arrays, targets: Arrays, mask: Arrays | None, weights: Arrays | None
+) -> Terms:
+    """A curve of the difference of each element; a mask or a weight without the last axis holds for all of it."""
+    values, divisors, counts = [], [], []
+    for index, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
+        x, y = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
+        valid, weight = np.ones(x.shape, bool), np.ones(x.shape)
+        if mask is not None:
+            valid = spread(np.asarray(mask[index], bool), x.shape)
+        if weights is not None:
+            weight = spread(np.asarray(weights[index], np.float64), x.shape)
+        value, divisor = np.zeros(x.shape), np.zeros(x.shape)
+        for place in np.ndindex(x.shape):
+            if valid[place]:
+                value[place] = weight[place] * curve(x[place] - y[place])
+                divisor[place] = weight[place]
+        values.append(value)
+        divisors.append(divisor)
+        counts.append(float(valid.sum()))
+    return Terms(values, divisors, counts)
+
+
+def spread(array: Array, shape: tuple[int, ...]) -> Array:
+    """(T,) or (T, D) as (T, D)."""
+    if array.ndim < len(shape):
+        array = array[..., None]
+    return np.broadcast_to(array, shape)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cross-entropy
+
+
+def log_probabilities(row: ArrayLike, scores: str) -> Array:
+    """The log-probabilities that one row of scores stands for."""
+    x = np.asarray(row, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scores == "log_probs":
+            return x
+        if scores == "probs":
+            return np.asarray(np.log(x))
+        largest = np.max(x)
+        shifted: Array = x - largest
+        return np.asarray(shifted - np.log(np.sum(np.exp(shifted))))
+
+
+def cross_entropy_terms(
+    logits: Arrays,
+    targets: Arrays,
+    *,
+    scores: str = "logits",
+    mask: Arrays | None = None,
+    weights: Arrays | None = None,
+    class_weights: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Terms:
+    """−Σ_c w_c y'_c log p_c for each step, where y' is the target smoothed by torch's rule, y (1 − ε) + ε / C."""
+    values, divisors, counts = [], [], []
+    for index, (sequence, goals) in enumerate(zip(logits, targets, strict=True)):
+        rows, goals = np.asarray(sequence, np.float64), np.asarray(goals)
+        steps, classes = rows.shape
+        by_class = np.ones(classes) if class_weights is None else np.asarray(class_weights, np.float64)
+        value, divisor, count = np.zeros(steps), np.zeros(steps), 0
+        for step in range(steps):
+            if mask is not None and not np.asarray(mask[index])[step]:
+                continue
+            weight = 1.0 if weights is None else float(np.asarray(weights[index])[step])
+            if goals.ndim == 1:
+                goal = int(goals[step])
+                if goal == ignore_index:
+                    continue
+                distribution = np.zeros(classes)
+                distribution[goal] = 1.0
+                divisor[step] = weight * by_class[goal]
+            else:
+                distribution = goals[step].astype(np.float64)
+                divisor[step] = weight
+            count += 1
+            smoothed = distribution * (1 - label_smoothing) + label_smoothing / classes
+            log_p = log_probabilities(rows[step], scores)
+            parts = [
+                by_class[c] * smoothed[c] * log_p[c] if smoothed[c] != 0 or np.isnan(log_p[c]) else 0.0
+                for c in range(classes)
+            ]
+            value[step] = weight * -math.fsum(parts) if np.all(np.isfinite(parts)) else weight * -sum(parts)
+        values.append(value)
+        divisors.append(divisor)
+        counts.append(float(count))
+    return Terms(values, divisors, counts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Connectionist temporal classification
+
+
+def collapse(path: Sequence[int], blank: int) -> tuple[int, ...]:
+    """What a path says: repeats merged, then blanks dropped."""
+    return tuple(label for label, _ in itertools.groupby(path) if label != blank)
+
+
+def ctc_by_enumeration(log_p: ArrayLike, target: ArrayLike, blank: int) -> tuple[float, Array]:
+    """The loss of one sequence, and the posterior (T, C), from the sum over all Cᵀ paths.
+
+    An impossible target has the loss infinity and a posterior of zeros.
+    """
+    rows = np.asarray(log_p, np.float64)
+    steps, classes = rows.shape
+    wanted = tuple(int(label) for label in np.asarray(target).ravel())
+    probability, occupancy = [], np.zeros((steps, classes))
+    for path in itertools.product(range(classes), repeat=steps):
+        if collapse(path, blank) == wanted:
+            weight = math.exp(math.fsum(rows[step, label] for step, label in enumerate(path)))
+            probability.append(weight)
+            for step, label in enumerate(path):
+                occupancy[step, label] += weight
+    everything = math.fsum(probability)
+    if everything == 0:
+        return math.inf, np.zeros((steps, classes))
+    return -math.log(everything), occupancy / everything
+
+
+def ctc_by_recursion(log_p: ArrayLike, target: ArrayLike, blank: int) -> tuple[float, Array]:
+    """The same by Graves's forward and backward variables in the log domain, for sizes that cannot be enumerated."""
+    rows = np.asarray(log_p, np.float64)
+    steps, classes = rows.shape
+    labels = [int(label) for label in np.asarray(target).ravel()]
+    states = [blank]
+    for label in labels:
+        states += [label, blank]
+    if steps == 0:
+        return (0.0 if not labels else math.inf), np.zeros((steps, classes))
+    may_skip = np.array([s >= 2 and states[s] != blank and states[s] != states[s - 2] for s in range(len(states))])
+    emitted = rows[:, states]
+
+    def arrive(before: Array, skip: Array) -> Array:
+        """The log-sum over the state itself, the one before it, and the one before that where a skip is allowed."""
+        one = np.concatenate([[-np.inf], before[:-1]])
+        two = np.where(skip, np.concatenate([[-np.inf, -np.inf], before])[: len(before)], -np.inf)
+        return np.asarray(np.logaddexp(np.logaddexp(before, one), two))
+
+    forward = np.full((steps, len(states)), -np.inf)
+    forward[0, :2] = emitted[0, :2]
+    for step in range(1, steps):
+        forward[step] = emitted[step] + arrive(forward[step - 1], may_skip)
+    backward = np.full((steps, len(states)), -np.inf)
+    backward[-1, -2:] = 0.0
+    # Read from the end, state s may skip over s + 1 exactly when s + 2 may be reached by a skip.
+    skip_from_end = np.concatenate([may_skip[2:], [False, False]])[: len(states)][::-1]
+    for step in range(steps - 2, -1, -1):
+        later = (emitted[step + 1] + backward[step + 1])[::-1]
+        backward[step] = arrive(later, skip_from_end)[::-1]
+    log_z = np.logaddexp.reduce(forward[-1, -2:])
+    if log_z == -np.inf:
+        return math.inf, np.zeros((steps, classes))
+    posterior = np.zeros((steps, classes))
+    occupancy = np.exp(forward + backward - log_z)
+    for s, state in enumerate(states):
+        posterior[:, state] += occupancy[:, s]
+    return -float(log_z), posterior
+
+
+def ctc_by_mpmath(logits: ArrayLike, target: ArrayLike, blank: int, digits: int = 60) -> Any:
+    """The loss of one sequence of logits with so many digits that a loss of 1e-20 is still exact."""
+    rows = np.asarray(logits, np.float64)
+    labels = [int(label) for label in np.asarray(target).ravel()]
+    states = [blank]
+    for label in labels:
+        states += [label, blank]
+    with mpmath.workdps(digits):
+        forward = [mpmath.mpf(0)] * len(states)
+        for step, row in enumerate(rows):
+            powers = [mpmath.exp(mpmath.mpf(float(x))) for x in row]
+            everything = mpmath.fsum(powers)
+            p = [power / everything for power in powers]
+            before, forward = forward, []
+            for s, state in enumerate(states):
+                if step == 0:
+                    reached = mpmath.mpf(1 if s < 2 else 0)
+                else:
+                    reached = before[s] + (before[s - 1] if s >= 1 else 0)
+                    if s >= 2 and state not in (blank, states[s - 2]):
+                        reached += before[s - 2]
+                forward.append(reached * p[state])
+        return -mpmath.log(mpmath.fsum(forward[-2:]))
+
+
+def ctc_terms(
+    logits: Arrays,
+    targets: Arrays,
+    *,
+    blank: int = 0,
+    scores: str = "logits",
+    zero_infinity: bool = False,
+    most_paths: int = 5000,
+) -> Terms:
+    """−log of the probability of all paths that collapse to the target; enumerated up to `most_paths` paths."""
+    values, counts = [], []
+    for sequence, target in zip(logits, targets, strict=True):
+        rows = np.asarray(sequence, np.float64)
+        log_p = np.array([log_probabilities(row, scores) for row in rows]).reshape(rows.shape)
+        steps, classes = rows.shape
+        way = ctc_by_enumeration if classes**steps <= most_paths else ctc_by_recursion
+        value = way(log_p, target, blank)[0]
+        values.append(np.array(0.0 if zero_infinity and value == math.inf else value))
+        counts.append(float(max(np.asarray(target).size, 1)))
+    return Terms(values, [np.ones(()) for _ in values], counts, mean_over_sequences=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# REINFORCE
+
+
+def rewards_to_go(rewards: ArrayLike, valid: Array, discount: float) -> Array:
+    """G_t = r_t + γ G_{t+1}, where t + 1 is the next valid step: what is not valid is no step at all."""
+    reward = np.asarray(rewards, np.float64)
+    result, following = np.zeros(reward.shape), 0.0
+    for step in reversed(np.flatnonzero(valid)):
+        following = reward[step] + discount * following
+        result[step] = following
+    return result
+
+
+def advantages(
+    rewards: Arrays,
+    valid: Sequence[Array],
+    baseline: Any = None,
+    discount: float | None = None,
+    group: int | None = None,
+) -> list[Array]:
+    """What each step of each sequence is worth, one array (T,) a sequence.
+
+    A reward is one number for the sequence or one a step. `group` consecutive sequences are compared with one another
+    by "leave_one_out" (all of them, if there is no group); alone, there is nothing to compare with, and the advantage
+    is 0. Rewards that differ from step to step are compared step by step, among the sequences for which that step is
+    valid.
+    """
+    count = len(rewards)
+    whole = all(np.ndim(reward) == 0 for reward in rewards) and discount is None
+    worth = []
+    for reward, steps in zip(rewards, valid, strict=True):
+        per_step = np.where(steps, np.asarray(reward, np.float64), 0.0)
+        worth.append(per_step if discount is None else rewards_to_go(per_step, steps, discount))
+    result = []
+    for index in range(count):
+        steps = valid[index]
+        advantage = np.zeros(len(steps))
+        first = 0 if group is None else index // group * group
+        peers = range(count) if baseline == "batch_mean" or group is None else range(first, first + group)
+        for step in range(len(steps)):
+            if not steps[step]:
+                continue
+            if isinstance(baseline, str):
+                if whole:
+                    compared = {peer: float(np.asarray(rewards[peer])) for peer in peers}
+                else:
+                    compared = {p: worth[p][step] for p in peers if step < len(valid[p]) and valid[p][step]}
+                if baseline == "leave_one_out":
+                    others = [value for peer, value in compared.items() if peer != index]
+                    below = total([others]) / len(others) if others else worth[index][step]
+                else:
+                    below = total([list(compared.values())]) / len(compared)
+            elif baseline is None:
+                below = 0.0
+            elif not isinstance(baseline, list) and np.ndim(baseline) == 0:
+                below = float(baseline)
+            else:
+                own = np.asarray(baseline[index], np.float64)
+                below = float(own[step]) if own.ndim else float(own)
+            advantage[step] = worth[index][step] - below
+        result.append(advantage)
+    return result
+
+
+def reinforce_terms(
+    logits: Arrays,
+    actions: Arrays | None,
+    rewards: Arrays,
+    *,
+    baseline: Any = None,
+    discount: float | None = None,
+    scores: str = "logits",
+    mask: Arrays | None = None,
+    group: int | None = None,
+) -> Terms:
+    """−(advantage) log π(action) for each step. Without actions, the first argument is log π(action) itself."""
+    rows = [np.asarray(sequence, np.float64) for sequence in logits]
+    valid = [
+        np.ones(len(sequence), bool) if mask is None else np.asarray(mask[index], bool)
+        for index, sequence in enumerate(rows)
+    ]
+    worth = advantages(rewards, valid, baseline, discount, group)
+    values = []
+    for index, sequence in enumerate(rows):
+        value = np.zeros(len(sequence))
+        for step in np.flatnonzero(valid[index]):
+            if actions is None:
+                log_p = sequence[step]
+            else:
+                log_p = log_probabilities(sequence[step], scores)[int(np.asarray(actions[index])[step])]
+            value[step] = -worth[index][step] * log_p
+        values.append(value)
+    return Terms(values, [steps.astype(np.float64) for steps in valid], [float(steps.sum()) for steps in valid])
