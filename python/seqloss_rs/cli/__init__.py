@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 import seqloss_rs
 
 from . import doctor, report, score
@@ -38,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parse(sys.argv[1:] if argv is None else list(argv))
-        status: int = arguments.run(arguments)
+        # Where a statistic of huge losses is beyond all floats, infinity is the answer and needs no warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
     except CommandError as error:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["BATCH_BYTES", "BATCH_SAMPLES", "Batch"]
+__all__ = ["BATCH_BYTES", "BATCH_SAMPLES", "LINE_BYTES", "Batch"]
 
 # A batch is large enough that a call's overhead does not count, and small enough to be nothing beside the interpreter.
 BATCH_BYTES = 8 << 20
+# Numbers and texts take several times the room in memory that they take as JSON.
+LINE_BYTES = 1 << 20
 BATCH_SAMPLES = 1024
 
 

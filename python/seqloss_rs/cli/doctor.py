@@ -49,7 +49,7 @@ def _check(loss: Loss) -> dict[str, Any]:
     expected = loss.known.value
     try:
         value = float(getattr(seqloss_rs, loss.function)(**loss.known.arguments))
-    except Exception as error:
+    except Exception as error:  # whatever goes wrong is what this command is asked to report
         return {"passed": False, "expected": expected, "error": f"{type(error).__name__}: {error}"}
     passed = math.isclose(value, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return {"passed": passed, "expected": expected, "value": value, "known": loss.known.source}

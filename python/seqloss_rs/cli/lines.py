@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .batch import BATCH_BYTES, BATCH_SAMPLES, Batch
+from .batch import BATCH_SAMPLES, LINE_BYTES, Batch
 from .errors import DataError
 from .losses import Argument, Loss
 from .names import STANDARD_INPUT, held, meant_by, missing, shortened, shown, unknown
@@ -60,7 +60,7 @@ def blocks(items: Iterator[_Item], whole: bool) -> Iterator[list[_Item]]:
     for item in items:
         block.append(item)
         size += item[2]
-        if not whole and (len(block) == BATCH_SAMPLES or size >= BATCH_BYTES):
+        if not whole and (len(block) == BATCH_SAMPLES or size >= LINE_BYTES):
             yield block
             block, size = [], 0
     if block:

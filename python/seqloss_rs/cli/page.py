@@ -24,6 +24,7 @@ from .emissions import Emission, Line, find_data, read_emissions
 from .errors import CommandError
 from .losses import LOSSES, Loss
 from .names import shown
+from .summary import exact_sum
 
 __all__ = ["Line", "Scores", "page"]
 
@@ -79,10 +80,12 @@ figure.emission { background: var(--card); --paper: var(--card); }
 figure.emission figcaption { margin-bottom: .8rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th { text-align: left; color: var(--muted); font-weight: 600; border-bottom: 2px solid var(--line); }
-th, td { padding: .45rem .7rem .45rem 0; vertical-align: top; }
-td { border-bottom: 1px solid var(--line); }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-right: 1.2rem; }
+th, td { padding: .45rem .7rem .45rem 0; vertical-align: top; text-align: left; }
+th, td { border-bottom: 1px solid var(--line); }
+thead th { color: var(--muted); font-weight: 600; border-bottom-width: 2px; }
+tbody th { font-weight: 400; }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.number, td.number { padding-right: 1.2rem; }
 .place { overflow-wrap: anywhere; min-width: 7rem; }
 .texts { width: 60%; min-width: 18rem; }
 .said { display: grid; grid-template-columns: 5.6rem 1fr; gap: 0 .8rem; margin: 0; }
@@ -151,7 +154,7 @@ def _facts(scores: Scores) -> str:
     facts = [("samples", f"{len(scores.losses):,}")]
     if finite.size:
         facts += [
-            ("mean", svg.short(math.fsum(finite) / finite.size)),
+            ("mean", svg.short(exact_sum(finite) / finite.size)),
             ("median", svg.short(float(np.median(finite)))),
             ("95th percentile", svg.short(float(np.percentile(finite, 95)))),
             ("maximum", svg.short(float(finite.max()))),
@@ -168,8 +171,12 @@ def _odd(losses: Floats) -> list[tuple[str, int]]:
     return [(name, count) for name, count in counts if count]
 
 
+# Beyond this a difference of two numbers may be no number.
+LARGEST = 1e300
+
+
 def _pictures(scores: Scores) -> str:
-    finite = np.isfinite(scores.losses)
+    finite = np.abs(scores.losses) < LARGEST
     if not finite.any():
         return '<p class="note">No loss is finite, so there is nothing to draw.</p>'
     losses = scores.losses[finite]
@@ -181,7 +188,7 @@ def _pictures(scores: Scores) -> str:
         + svg.histogram(losses, marks, name, "Distribution of the loss")
         + f"<figcaption>Samples by their loss.{_escape(left_out)}</figcaption></figure></section>"
     )
-    both = finite & np.isfinite(scores.lengths)
+    both = finite & (np.abs(scores.lengths) < LARGEST)
     if not both.any():
         return first
     lengths, losses, places = scores.lengths[both], scores.losses[both], np.flatnonzero(both).tolist()
@@ -208,11 +215,11 @@ def _table(worst: Sequence[Line]) -> str:
     has_length = any("length" in line for line in worst)
     has_text = any(_pair(line) is not None for line in worst)
     names = [("sample", "number"), ("loss", "number")]
-    names += [("length", "number")] * has_length + [("where", "place")] + [("texts", "texts")] * has_text
+    names += [("length", "number")] * has_length + [("file, record", "place")] + [("texts", "texts")] * has_text
     head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in names)
     rows = []
     for line in worst:
-        cells = [("number", _escape(line.get("index", ""))), ("number", _escape(_written(line["loss"])))]
+        cells = [("number", _escape(_written(line["loss"])))]
         if has_length:
             cells.append(("number", _escape(line.get("length", ""))))
         cells.append(
@@ -220,11 +227,12 @@ def _table(worst: Sequence[Line]) -> str:
         )
         if has_text:
             cells.append(("texts", _said(line)))
-        rows.append("<tr>" + "".join(f'<td class="{kind}">{content}</td>' for kind, content in cells) + "</tr>")
+        name = f'<th scope="row" class="number">{_escape(line.get("index", ""))}</th>'
+        rows.append("<tr>" + name + "".join(f'<td class="{kind}">{content}</td>' for kind, content in cells) + "</tr>")
+    remark = " Where a text departs from the other, it is marked." if has_text else ""
     return (
         "<section><h2>Worst samples</h2>"
-        f'<p class="muted" id="worst">The {len(rows)} samples with the largest loss; '
-        "where a text departs from its target, it is marked.</p>"
+        f'<p class="muted" id="worst">The {len(rows)} samples with the largest loss.{remark}</p>'
         '<div class="scroll"><table aria-describedby="worst">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )

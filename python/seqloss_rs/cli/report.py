@@ -69,9 +69,8 @@ def _gather(path: str, keep: int) -> Scores:
     worst: list[tuple[float, int, Line]] = []
     for number, line in _read(path):
         loss = _loss(path, number, line)
-        length = line.get("length")
         losses.append(loss)
-        lengths.append(length if isinstance(length, (int, float)) else math.nan)
+        lengths.append(_number(line.get("length")))
         functions.add(str(line.get("function", "")))
         # A sum that is no number at all is the worst that a sample can be.
         rank = math.inf if math.isnan(loss) else loss
@@ -136,4 +135,12 @@ def _loss(path: str, number: int, line: Line) -> float:
         return float(word) if word in ("inf", "-inf") else math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"expected a number or null, got {value!r}", file=path, record=f"line {number}", field="loss")
-    return float(value)
+    return _number(value)
+
+
+def _number(value: object) -> float:
+    """Return the number that a value is; infinity for an integer beyond all floats, NaN for what is none."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        return math.inf

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 import seqloss_rs
 
@@ -19,7 +20,7 @@ from .losses import Loss, Scored
 from .options import shown
 from .write import to_json
 
-__all__ = ["Summary", "print_summary", "print_table"]
+__all__ = ["Summary", "exact_sum", "print_summary", "print_table"]
 
 
 class Summary:
@@ -45,7 +46,7 @@ class Summary:
         """
         losses = np.frombuffer(self._losses, dtype=np.float64)
         finite = np.sort(losses[np.isfinite(losses)])
-        total = math.fsum(finite)
+        total = exact_sum(finite)
         known = bool(finite.size)
         return {
             "loss": loss.name,
@@ -62,6 +63,14 @@ class Summary:
             "options": shown(options),
             "version": seqloss_rs.__version__,
         }
+
+
+def exact_sum(values: npt.NDArray[np.float64]) -> float:
+    """Add finite numbers without rounding on the way."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.copysign(math.inf, float(values[np.abs(values).argmax()]))
 
 
 def print_summary(result: Mapping[str, Any], stream: IO[str], as_json: bool) -> None:

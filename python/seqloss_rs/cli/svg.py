@@ -55,7 +55,9 @@ def short(value: float) -> str:
 def round_ticks(low: float, high: float, most: int) -> Floats:
     """Return multiples of 1, 2 or 5 times a power of ten that cover [low, high]: at most about `most` of them."""
     step = _round_step((high - low) / max(most - 1, 1))
-    return np.arange(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1, dtype=np.float64) * step
+    first = math.floor(low / step + 1e-9)
+    last = max(math.ceil(high / step - 1e-9), first + 1)
+    return np.arange(first, last + 1, dtype=np.float64) * step
 
 
 def _round_step(step: float) -> float:
@@ -136,8 +138,10 @@ def histogram(values: Floats, marks: Sequence[tuple[str, float]], x_name: str, t
     """
     edges = _bins(values)
     step = float(edges[1] - edges[0])
-    counts = np.histogram(values[values <= edges[-1]], edges)[0]
-    beyond = int(np.count_nonzero(values > edges[-1]))
+    # A round edge may miss the smallest or the largest value by a rounding.
+    inside = values <= edges[-1] + step * 1e-6
+    counts = np.histogram(np.clip(values[inside], edges[0], edges[-1]), edges)[0]
+    beyond = int(np.count_nonzero(~inside))
     # The bar of what lies beyond stands apart by the width of a bin.
     end = float(edges[-1]) + (3 * step if beyond else 0.0)
     y_ticks = round_ticks(0, float(max(counts.max(), beyond)), 6)

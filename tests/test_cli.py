@@ -1,0 +1,1204 @@
+"""The program `seqloss`: files in, lines and a summary out, and what it says of files that are no good."""
+
+import csv
+import json
+import math
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import seqloss_rs
+from seqloss_rs.cli import main
+from seqloss_rs.cli.losses import LOSSES
+
+Arrays = dict[str, Any]
+Jsonable = dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What a run of the program left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> Jsonable:
+        """Its summary."""
+        return strict(self.out)
+
+
+Program = Callable[..., Outcome]
+
+
+def strict(text: str) -> Jsonable:
+    """An object of JSON as the standard has it, without NaN and Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    value = json.loads(text, parse_constant=refuse)
+    assert isinstance(value, dict)
+    return value
+
+
+def read_lines(path: Path) -> list[Jsonable]:
+    return [strict(line) for line in path.read_text("utf-8").split("\n") if line]
+
+
+@pytest.fixture
+def program(capfd: pytest.CaptureFixture[str]) -> Program:
+    """The program, in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        status = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Outcome(status, out, err)
+
+    return run
+
+
+def in_a_process(*arguments: object, stdin: bytes = b"", folder: Path | None = None) -> Outcome:
+    """The program, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "seqloss_rs", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=folder,
+        timeout=60,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+# ---- the same samples in every form --------------------------------------------------------------------------------
+
+LENGTHS = [4, 2, 5]
+SENTENCES = [
+    "the cat sat on the mat",
+    "a quick brown fox jumps",
+    "nothing in common here at all",
+    "one two three four five six",
+]
+ANSWERS = ["the cat sat on a mat", "the quick brown fox jumped", "some other words", "one two three four five six"]
+
+
+class Samples(NamedTuple):
+    """A loss, its arguments for each of a few sequences, and options."""
+
+    loss: str
+    sequences: list[Arrays]
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.sequences[0])
+
+    def column(self, name: str) -> list[Any]:
+        """An argument of all sequences, as a list of arrays or as one array of numbers."""
+        values = [sequence[name] for sequence in self.sequences]
+        return values if np.ndim(values[0]) else np.array(values)  # type: ignore[return-value]
+
+    def expected(self) -> npt.NDArray[np.float64]:
+        """Each sequence's loss, from the package."""
+        loss = LOSSES[self.loss]
+        reduction = "none" if self.loss == "ctc" else "sequence"
+        arguments = {name: self.column(name) for name in self.names}
+        function = getattr(seqloss_rs, loss.function)
+        return np.asarray(function(**arguments, **self.options, reduction=reduction), dtype=np.float64)
+
+    def flags(self) -> list[str]:
+        """The options on the command line."""
+        return [word for name, value in self.options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+    def ragged(self) -> Arrays:
+        """The sequences end to end, with offsets."""
+        arrays: Arrays = {}
+        for name in self.names:
+            values = self.column(name)
+            if isinstance(values, list):
+                arrays[name] = np.concatenate(values)
+                arrays[f"{name}_offsets"] = np.cumsum([0, *map(len, values)])
+            else:
+                arrays[name] = values
+        return arrays
+
+    def padded(self) -> Arrays:
+        """The sequences side by side, with lengths; what is beyond them is no valid value."""
+        arrays: Arrays = {}
+        for name in self.names:
+            values = self.column(name)
+            if isinstance(values, list):
+                longest = max(map(len, values))
+                filler = np.nan if values[0].dtype.kind == "f" else np.array(99).astype(values[0].dtype)
+                arrays[name] = np.full((len(values), longest, *values[0].shape[1:]), filler, dtype=values[0].dtype)
+                for row, value in zip(arrays[name], values, strict=True):
+                    row[: len(value)] = value
+            else:
+                arrays[name] = values
+        lengths = np.array([len(value) for value in self.column(self.names[0])])
+        if self.loss == "ctc":
+            return {
+                **arrays,
+                "input_lengths": lengths,
+                "target_lengths": np.array([len(y) for y in self.column("targets")]),
+            }
+        return {**arrays, "lengths": lengths}
+
+    def lines(self) -> str:
+        """A line of JSON for each sequence."""
+        rows = [{name: np.asarray(value).tolist() for name, value in row.items()} for row in self.sequences]
+        return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def make_samples() -> dict[str, Samples]:
+    random = np.random.default_rng(7)
+    logits = [random.normal(size=(length, 4)) for length in LENGTHS]
+    classes = [random.integers(0, 4, size=length) for length in LENGTHS]
+    values = [random.normal(size=length) for length in LENGTHS]
+    masks = [random.random(length) < 0.7 for length in LENGTHS]
+    labels = [np.array([1, 2]), np.array([3]), np.array([1, 1, 2])]
+    rewards = random.normal(size=len(LENGTHS)).tolist()
+
+    def rows(**columns: Sequence[Any]) -> list[Arrays]:
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    return {
+        "cross_entropy": Samples("cross_entropy", rows(logits=logits, targets=classes)),
+        "cross_entropy with a mask": Samples(
+            "cross_entropy", rows(logits=logits, targets=classes, mask=masks), {"label_smoothing": 0.1}
+        ),
+        "mse": Samples("mse", rows(predictions=values, targets=[value**2 for value in values])),
+        "mse of vectors": Samples("mse", rows(predictions=logits, targets=[value / 2 for value in logits], mask=masks)),
+        "mae": Samples("mae", rows(predictions=values, targets=[value**2 for value in values], mask=masks)),
+        "ctc": Samples("ctc", rows(logits=logits, targets=labels)),
+        "ctc with the last class as blank": Samples(
+            "ctc", rows(logits=logits, targets=[label % 3 for label in labels]), {"blank": 3}
+        ),
+        "reinforce": Samples("reinforce", rows(logits=logits, actions=classes, rewards=rewards), {"baseline": 0.25}),
+    }
+
+
+SAMPLES = make_samples()
+EVERY_SAMPLES = pytest.mark.parametrize("samples", SAMPLES.values(), ids=SAMPLES.keys())
+TEXT_LOSSES = pytest.mark.parametrize("name", ["bleu", "rouge"])
+
+
+def check(outcome: Outcome, lines: list[Jsonable], expected: npt.NDArray[np.float64]) -> None:
+    """Compare the lines and the summary with values from the package."""
+    assert outcome.status == 0, outcome.err
+    np.testing.assert_allclose([line["loss"] for line in lines], expected, rtol=1e-12)
+    summary = outcome.summary
+    assert summary["count"] == len(expected)
+    assert summary["nonfinite"] == 0
+    statistics: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "median": np.median, "max": np.max}
+    for name, statistic in statistics.items():
+        assert summary[name] == pytest.approx(statistic(expected), rel=1e-12), name
+    assert summary["p95"] == pytest.approx(np.percentile(expected, 95), rel=1e-12)
+    assert summary["seconds"] >= 0
+    assert summary["version"] == seqloss_rs.__version__
+
+
+@EVERY_SAMPLES
+@pytest.mark.parametrize("form", ["padded", "ragged", "compressed", "lines"])
+def test_every_form_of_the_data_gives_the_losses_of_the_package(
+    samples: Samples, form: str, program: Program, tmp_path: Path
+) -> None:
+    data, output = tmp_path / ("data.jsonl" if form == "lines" else "data.npz"), tmp_path / "out.jsonl"
+    if form == "lines":
+        data.write_text(samples.lines())
+    elif form == "padded":
+        np.savez(data, **samples.padded())
+    else:
+        save = np.savez_compressed if form == "compressed" else np.savez
+        save(data, **samples.ragged())
+    outcome = program("score", samples.loss, data, *samples.flags(), "-o", output)
+    lines = read_lines(output)
+    check(outcome, lines, samples.expected())
+    first = 1 if form == "lines" else 0
+    function = LOSSES[samples.loss].function
+    for index, line in enumerate(lines):
+        assert list(line)[:5] == ["index", "file", "record", "function", "loss"]
+        assert (line["index"], line["file"], line["record"]) == (index, str(data), index + first)
+        assert line["function"] == function
+        assert line.get("options", {}) == samples.options
+    assert outcome.summary["options"] == samples.options
+    assert outcome.summary["loss"] == samples.loss
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name != "mse of vectors"])
+def test_one_sequence_needs_no_axis_for_samples(name: str, program: Program, tmp_path: Path) -> None:
+    # Two axes of squared errors are sequences of numbers, as in the package: only there the axis must be said.
+    samples = SAMPLES[name]
+    data, output = tmp_path / "one.npz", tmp_path / "out.jsonl"
+    np.savez(data, **samples.sequences[0])
+    outcome = program("score", samples.loss, data, *samples.flags(), "-o", output)
+    check(outcome, read_lines(output), samples.expected()[:1])
+
+
+@EVERY_SAMPLES
+def test_lengths_and_terms_are_those_that_count(samples: Samples, program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **samples.padded())
+    summary = program("score", samples.loss, data, *samples.flags(), "-o", output).summary
+    lines = read_lines(output)
+    if samples.loss == "ctc":
+        assert [line["frames"] for line in lines] == LENGTHS
+        assert [line["length"] for line in lines] == [2, 1, 3]
+        assert all(line["feasible"] for line in lines)
+        assert summary["labels"] == 6
+        assert summary["mean_per_label"] == pytest.approx(summary["sum"] / 6)
+        return
+    loss = LOSSES[samples.loss]
+    arguments = {name: samples.column(name) for name in samples.names}
+    means = getattr(seqloss_rs, loss.function)(**arguments, **samples.options, reduction="sequence_mean")
+    np.testing.assert_allclose([line["sequence_mean"] for line in lines], means, rtol=1e-12)
+    assert [line["length"] for line in lines] == LENGTHS
+    terms = [line["terms"] for line in lines]
+    width = 4 if "vectors" in str([key for key, value in SAMPLES.items() if value is samples]) else 1
+    if "mask" in samples.names:
+        assert terms == [int(mask.sum()) * width for mask in samples.column("mask")]
+    else:
+        assert terms == LENGTHS
+    assert summary["terms"] == sum(terms)
+    assert summary["mean_per_term"] == pytest.approx(summary["sum"] / sum(terms))
+    if samples.loss == "cross_entropy":
+        assert summary["perplexity"] == pytest.approx(math.exp(summary["mean_per_term"]))
+
+
+def test_cross_entropy_leaves_out_what_is_to_be_ignored(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    logits, targets = np.random.default_rng(0).normal(size=(2, 3, 4)), np.array([[0, 1, 2], [3, -1, -1]])
+    np.savez(data, logits=logits, targets=targets, class_weights=np.array([1.0, 2.0, 1.0, 0.5]))
+    program("score", "cross_entropy", data, "--ignore-index", -1, "-o", output)
+    lines = read_lines(output)
+    assert [line["terms"] for line in lines] == [3, 1]
+    expected = seqloss_rs.cross_entropy_loss(
+        logits, targets, ignore_index=-1, class_weights=np.array([1.0, 2.0, 1.0, 0.5]), reduction="sequence"
+    )
+    np.testing.assert_allclose([line["loss"] for line in lines], expected, rtol=1e-12)
+
+
+def test_a_flag_of_numbers_weights_the_classes(program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["cross_entropy"]
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    data.write_text(samples.lines())
+    weights = [1.0, 2.0, 0.25, 3.0]
+    outcome = program("score", "cross_entropy", data, "--class-weights", "1,2,0.25,3", "-o", output)
+    expected = samples._replace(options={"class_weights": np.array(weights)}).expected()
+    check(outcome, read_lines(output), expected)
+    assert outcome.summary["options"] == {"class_weights": weights}
+
+
+# ---- texts ---------------------------------------------------------------------------------------------------------
+
+
+@TEXT_LOSSES
+@pytest.mark.parametrize("form", ["jsonl", "text", "npz", "bytes"])
+def test_texts_are_scored_from_every_form(name: str, form: str, program: Program, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    sources: list[object] = [tmp_path / f"data.{form}"]
+    if form == "jsonl":
+        rows = [{"hypothesis": h, "reference": r} for h, r in zip(SENTENCES, ANSWERS, strict=True)]
+        (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif form == "text":
+        (tmp_path / "h.txt").write_text("\n".join(SENTENCES) + "\n")
+        (tmp_path / "r.txt").write_bytes("\r\n".join(ANSWERS).encode())
+        sources = ["--hyp", tmp_path / "h.txt", "--ref", tmp_path / "r.txt"]
+    else:
+        sources = [tmp_path / "data.npz"]
+        kind = "U" if form == "npz" else "S"
+        np.savez(tmp_path / "data.npz", hypotheses=np.array(SENTENCES, kind), references=np.array(ANSWERS, kind))
+    outcome = program("score", name, *sources, "-o", output)
+    function = getattr(seqloss_rs, LOSSES[name].function)
+    lines = read_lines(output)
+    check(outcome, lines, function(SENTENCES, ANSWERS, reduction="none"))
+    corpus = 1 - function(SENTENCES, ANSWERS, reduction="corpus")
+    assert outcome.summary[f"corpus_{name}"] == pytest.approx(corpus * (100 if name == "bleu" else 1), rel=1e-12)
+    if form in ("jsonl", "text"):
+        assert [line["hypothesis"] for line in lines] == SENTENCES
+        assert [line["reference"] for line in lines] == ANSWERS
+    assert [line["length"] for line in lines] == [len(sentence.split()) for sentence in SENTENCES]
+    if name == "bleu":
+        assert [line["reference_length"] for line in lines] == [len(answer.split()) for answer in ANSWERS]
+
+
+@TEXT_LOSSES
+def test_several_references_and_options(name: str, program: Program, tmp_path: Path) -> None:
+    several = [[answer, sentence.upper()] for sentence, answer in zip(SENTENCES, ANSWERS, strict=True)]
+    options = {"tokenize": "char", "lowercase": True} if name == "bleu" else {"variant": "rouge2", "stem": True}
+    flags = ["--tokenize", "char", "--lowercase"] if name == "bleu" else ["--variant", "rouge2", "--stem"]
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    rows = [{"hypothesis": h, "references": r} for h, r in zip(SENTENCES, several, strict=True)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for number, column in enumerate(zip(*several, strict=True)):
+        (tmp_path / f"r{number}.txt").write_text("\n".join(column))
+    (tmp_path / "h.txt").write_text("\n".join(SENTENCES))
+    expected = getattr(seqloss_rs, LOSSES[name].function)(SENTENCES, several, **options, reduction="none")
+    files = ["--hyp", tmp_path / "h.txt", "--ref", tmp_path / "r0.txt", tmp_path / "r1.txt"]
+    for sources in ([data], files):
+        outcome = program("score", name, *sources, *flags, "-o", output)
+        lines = read_lines(output)
+        check(outcome, lines, expected)
+        assert outcome.summary["options"] == options
+        assert [line["references"] for line in lines] == several
+
+
+@TEXT_LOSSES
+def test_token_ids_are_scored_as_lists_padded_and_ragged(name: str, program: Program, tmp_path: Path) -> None:
+    hypotheses = [np.array([1, 2, 3, 4, 5]), np.array([7, 8]), np.array([1, 2, 3, 4])]
+    references = [np.array([1, 2, 3, 4, 6]), np.array([7, 9, 8]), np.array([1, 2, 3, 4])]
+    expected = getattr(seqloss_rs, LOSSES[name].function)(hypotheses, references, reduction="none")
+    output = tmp_path / "out.jsonl"
+
+    rows = [{"hypothesis": h.tolist(), "reference": r.tolist()} for h, r in zip(hypotheses, references, strict=True)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ragged: Arrays = {
+        "hypotheses": np.concatenate(hypotheses),
+        "hypotheses_offsets": np.cumsum([0, 5, 2, 4]),
+        "references": np.concatenate(references),
+        "references_offsets": np.cumsum([0, 5, 3, 4]),
+    }
+    np.savez(tmp_path / "ragged.npz", **ragged)
+    padded: Arrays = {
+        "hypotheses": np.array([[1, 2, 3, 4, 5], [7, 8, 0, 0, 0], [1, 2, 3, 4, 0]]),
+        "references": np.array([[1, 2, 3, 4, 6], [7, 9, 8, 0, 0], [1, 2, 3, 4, 0]]),
+        "lengths": np.array([5, 2, 4]),
+        "reference_lengths": np.array([5, 3, 4]),
+    }
+    np.savez(tmp_path / "padded.npz", **padded)
+    for data in ("data.jsonl", "ragged.npz", "padded.npz"):
+        outcome = program("score", name, tmp_path / data, "-o", output)
+        lines = read_lines(output)
+        check(outcome, lines, expected)
+        assert [line["length"] for line in lines] == [5, 2, 4]
+
+
+def test_what_a_line_holds_besides_is_kept_and_never_overwritten(program: Program, tmp_path: Path) -> None:
+    data, first, second = tmp_path / "data.jsonl", tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    row = {"id": "é\u2028x", "hypothesis": "a b c", "reference": "a b d", "nested": {"deep": [1, None]}, "loss": "mine"}
+    data.write_text(json.dumps({**row, "odd": math.nan}) + "\n")
+    assert program("score", "rouge", data, "-o", first).status == 0
+    (line,) = read_lines(first)
+    assert {name: line[name] for name in row if name != "loss"} == {name: row[name] for name in row if name != "loss"}
+    assert line["input"] == {"loss": "mine"}
+    assert line["odd"] is None
+    # The output of one loss is the input of another.
+    assert program("score", "bleu", first, "-o", second).status == 0
+    (again,) = read_lines(second)
+    assert again["input"]["loss"] == line["loss"]
+    assert again["input"]["input"] == {"loss": "mine"}
+    assert again["id"] == row["id"]
+
+
+def test_half_a_surrogate_pair_in_a_kept_field_stays_an_escape(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    data.write_text('{"hypothesis": "a", "reference": "a", "note": "\\ud83d"}\n')
+    assert program("score", "rouge", data, "-o", output).status == 0
+    assert read_lines(output)[0]["note"] == "\ud83d"
+
+
+# ---- CTC -----------------------------------------------------------------------------------------------------------
+
+
+def emissions(path: list[int], classes: int = 4) -> npt.NDArray[np.float32]:
+    """Logits whose most likely path is this one."""
+    return np.float32(5.0) * np.eye(classes, dtype=np.float32)[path]
+
+
+PATHS = [[1, 0, 2, 2, 0, 2], [3, 3, 1], [0, 1]]
+LABELS = [[1, 2, 2], [3, 1], [1, 1]]
+
+
+def ctc_arrays() -> Arrays:
+    return {
+        "logits": np.concatenate([emissions(path) for path in PATHS]).astype(np.float16),
+        "logits_offsets": np.cumsum([0, *map(len, PATHS)]),
+        "targets": np.concatenate(LABELS).astype(np.int32),
+        "target_lengths": np.array([len(labels) for labels in LABELS]),
+        "texts": np.array(["abb", "ca", "aa"]),
+        "classes": np.array(["", "a", "b", "c"]),
+    }
+
+
+def test_ctc_says_what_cannot_be_aligned_and_what_was_read(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **ctc_arrays())
+    outcome = program("score", "ctc", data, "-o", output)
+    lines = read_lines(output)
+    assert [line["text"] for line in lines] == ["abb", "ca", "a"]
+    assert [line["target"] for line in lines] == ["abb", "ca", "aa"]
+    assert [line["feasible"] for line in lines] == [True, True, False]
+    assert [line["frames"] for line in lines] == [6, 3, 2]
+    assert (lines[2]["loss"], lines[2]["nonfinite"]) == (None, "inf")
+    assert "nonfinite" not in lines[0]
+    values = np.asarray(
+        seqloss_rs.ctc_loss(
+            [emissions(path) for path in PATHS], [np.array(labels) for labels in LABELS], reduction="none"
+        )
+    )
+    np.testing.assert_allclose([line["loss"] for line in lines[:2]], values[:2], rtol=1e-5)
+    summary = outcome.summary
+    assert (summary["count"], summary["nonfinite"], summary["infeasible"]) == (3, 1, 1)
+    assert summary["sum"] == pytest.approx(float(values[:2].sum()), rel=1e-5)
+    assert summary["labels"] == 5
+
+    assert program("score", "ctc", data, "--zero-infinity", "-o", output).summary["infeasible"] == 1
+    line = read_lines(output)[2]
+    assert (line["loss"], line["feasible"]) == (0.0, False)
+
+
+def test_ctc_reads_arrays_with_time_first(program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["ctc"]
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    arrays = samples.padded()
+    np.savez(data, **{**arrays, "logits": np.swapaxes(arrays["logits"], 0, 1)})
+    check(program("score", "ctc", data, "--layout", "TNC", "-o", output), read_lines(output), samples.expected())
+
+
+def test_an_option_in_the_file_holds_unless_a_flag_says_otherwise(program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["ctc with the last class as blank"]
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **samples.ragged(), blank=np.array(3), scores=np.array("logits"))
+    outcome = program("score", "ctc", data, "-o", output)
+    check(outcome, read_lines(output), samples.expected())
+    assert outcome.summary["options"] == {"blank": 3, "scores": "logits"}
+    np.savez(data, **samples.ragged(), blank=np.array(0))
+    check(program("score", "ctc", data, "--blank", 3, "-o", output), read_lines(output), samples.expected())
+
+
+def test_arrays_in_fortran_order_are_read(program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["cross_entropy"]
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    arrays: Arrays = {name: np.asfortranarray(array) for name, array in samples.padded().items()}
+    np.savez(data, **arrays)
+    check(program("score", "cross_entropy", data, "-o", output), read_lines(output), samples.expected())
+
+
+def test_a_group_has_a_line_for_each_member(program: Program, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    logits, actions = random.normal(size=(2, 3, 4, 5)), random.integers(0, 5, size=(2, 3, 4))
+    rewards = random.normal(size=(2, 3))
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, logits=logits, actions=actions, rewards=rewards)
+    outcome = program("score", "reinforce", data, "--baseline", "leave_one_out", "-o", output)
+    expected = seqloss_rs.reinforce_loss(logits, actions, rewards, baseline="leave_one_out", reduction="sequence")
+    lines = read_lines(output)
+    check(outcome, lines, np.asarray(expected, dtype=np.float64).ravel())
+    assert [(line["record"], line["member"]) for line in lines] == [(n, k) for n in range(2) for k in range(3)]
+    assert [line["length"] for line in lines] == [4] * 6
+
+
+def test_a_baseline_of_the_batch_is_that_of_the_whole_file(program: Program, tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    count = 3000
+    arrays: Arrays = {
+        "logits": random.normal(size=(count, 2, 3)),
+        "actions": random.integers(0, 3, size=(count, 2)),
+        "rewards": random.normal(size=count),
+    }
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **arrays)
+    expected = seqloss_rs.reinforce_loss(**arrays, baseline="batch_mean", reduction="sequence")
+    outcome = program("score", "reinforce", data, "--baseline", "batch_mean", "-o", output)
+    check(outcome, read_lines(output), np.asarray(expected, dtype=np.float64))
+
+
+# ---- in and out ----------------------------------------------------------------------------------------------------
+
+
+def test_csv_says_what_the_lines_say(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, **ctc_arrays())
+    program("score", "ctc", data, "-o", tmp_path / "out.jsonl")
+    program("score", "ctc", data, "-o", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    lines = read_lines(tmp_path / "out.jsonl")
+    assert [row["text"] for row in rows] == [line["text"] for line in lines]
+    assert [float(row["loss"]) for row in rows] == [
+        math.inf if line["loss"] is None else line["loss"] for line in lines
+    ]
+    assert [row["feasible"] for row in rows] == ["true", "true", "false"]
+
+
+def test_csv_has_a_column_for_every_field_of_any_line(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.csv"
+    rows = [
+        {"hypothesis": 'a "b",\nc', "reference": "a"},
+        {"hypothesis": "x", "references": ["x", "y"], "note": None, "n": 3},
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    program("score", "rouge", data, "--output", output)
+    with output.open(encoding="utf-8", newline="") as stream:
+        first, second = list(csv.DictReader(stream))
+    assert first["hypothesis"] == 'a "b",\nc'
+    assert json.loads(second["references"]) == ["x", "y"]
+    assert (first["n"], second["n"], second["note"]) == ("", "3", "")
+
+
+def test_standard_input_and_output(tmp_path: Path) -> None:
+    samples = SAMPLES["mse"]
+    outcome = in_a_process("score", "mse", "-", "-o", "-", stdin=samples.lines().encode())
+    assert outcome.status == 0
+    lines = [strict(line) for line in outcome.out.splitlines()]
+    np.testing.assert_allclose([line["loss"] for line in lines], samples.expected(), rtol=1e-12)
+    assert [line["file"] for line in lines] == ["-"] * 3
+    assert strict(outcome.err)["count"] == 3
+
+    (tmp_path / "r.txt").write_text("\n".join(ANSWERS))
+    outcome = in_a_process(
+        "score", "bleu", "--ref", tmp_path / "r.txt", "--hyp", "-", stdin="\n".join(SENTENCES).encode()
+    )
+    expected = seqloss_rs.bleu_loss(SENTENCES, ANSWERS, reduction="none")
+    assert strict(outcome.out)["sum"] == pytest.approx(float(np.sum(expected)))
+
+
+def test_the_index_goes_on_over_files_and_empty_lines_do_not_count(program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["mae"]
+    lines = samples.lines().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_text("\ufeff" + lines[0] + "\n  \n" + lines[1], encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(lines[2].strip())
+    output = tmp_path / "out.jsonl"
+    # Files may stand on both sides of a flag.
+    outcome = program("score", "mae", tmp_path / "a.jsonl", "-o", output, tmp_path / "b.jsonl")
+    written = read_lines(output)
+    check(outcome, written, samples.expected())
+    assert [(line["index"], Path(line["file"]).name, line["record"]) for line in written] == [
+        (0, "a.jsonl", 1),
+        (1, "a.jsonl", 4),
+        (2, "b.jsonl", 1),
+    ]
+    assert outcome.summary["files"] == 2
+
+
+def test_without_an_output_there_is_a_summary_alone(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(SAMPLES["mse"].lines())
+    outcome = program("score", "mse", data)
+    assert outcome.summary["count"] == 3
+    assert outcome.err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
+    table = program("score", "mse", data, "--no-json").out
+    assert table.splitlines()[0].split() == ["loss", "mse"]
+    assert table.splitlines()[1].split() == ["count", "3"]
+
+
+def test_an_archive_of_no_samples_is_scored(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, predictions=np.zeros((0, 3)), targets=np.zeros((0, 3)))
+    summary = program("score", "mse", data).summary
+    assert (summary["count"], summary["sum"], summary["mean"]) == (0, 0.0, None)
+
+
+def test_a_loss_that_is_no_number_is_counted_apart(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    data.write_text('{"predictions": [NaN], "targets": [1]}\n{"predictions": [3], "targets": [1]}\n')
+    summary = program("score", "mse", data, "-o", output).summary
+    assert (summary["count"], summary["nonfinite"], summary["sum"], summary["terms"]) == (2, 1, 4.0, 1)
+    lines = read_lines(output)
+    assert (lines[0]["loss"], lines[0]["nonfinite"], lines[0]["sequence_mean"]) == (None, "nan", None)
+
+
+def test_an_output_that_was_there_is_replaced_whole_or_not_at_all(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    output.write_text("before")
+    data.write_text(SAMPLES["mse"].lines() + "{")
+    assert program("score", "mse", data, "-o", output).status == 1
+    assert output.read_text() == "before"
+    data.write_text(SAMPLES["mse"].lines())
+    assert program("score", "mse", data, "-o", output).status == 0
+    assert len(read_lines(output)) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.jsonl", "out.jsonl"]
+
+
+# ---- what is no good -----------------------------------------------------------------------------------------------
+
+
+def truncated(path: Path) -> None:
+    whole = path.with_name("whole.npz")
+    np.savez(whole, predictions=np.zeros((9, 9)), targets=np.zeros((9, 9)))
+    path.write_bytes(whole.read_bytes()[:-40])
+    whole.unlink()
+
+
+def damaged(path: Path) -> None:
+    np.savez(path, predictions=np.full((9, 90), 7.0), targets=np.zeros((9, 90)))
+    content = bytearray(path.read_bytes())
+    content[700] ^= 255
+    path.write_bytes(content)
+
+
+def lying(path: Path) -> None:
+    header = (
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<f8', 'fortran_order': False, 'shape': (999999999999, 9), }".ljust(117)
+        + b"\n"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("predictions.npy", header)
+        archive.writestr("targets.npy", header)
+
+
+def written(content: str | bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return write
+
+
+def saved(**arrays: Any) -> Callable[[Path], None]:
+    return lambda path: np.savez(path, **arrays)
+
+
+GOOD = json.dumps({"predictions": [1.0, 2.0], "targets": [1.0, 2.0]}) + "\n"
+PAIR = json.dumps({"hypothesis": "a", "reference": "b"}) + "\n"
+ONES, HALVES = np.ones((3, 4)), np.full((6, 4), 0.5)
+
+BROKEN: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
+    # name: loss, file, how it is made, what is said
+    "missing": ("mse", "none.npz", lambda path: None, "No such file or directory"),
+    "directory": ("mse", "folder.npz", lambda path: path.mkdir(), "Is a directory"),
+    "empty": ("mse", "data.jsonl", written(""), "is empty"),
+    "empty lines": ("mse", "data.jsonl", written("\n  \n"), "nothing but empty lines"),
+    "gzip": ("mse", "data.jsonl.gz", written(b"\x1f\x8b\x08\x00rest"), "compressed by gzip"),
+    "npy": ("mse", "data.npz", written(b"\x93NUMPY\x01\x00"), "one array"),
+    "no archive": ("mse", "data.npz", written("hello"), "is not an .npz"),
+    "truncated archive": ("mse", "data.npz", truncated, "is not a whole .npz"),
+    "damaged archive": ("mse", "data.npz", damaged, "field '(predictions|targets)': is damaged"),
+    "lying header": ("mse", "data.npz", lying, "field 'predictions': its header promises"),
+    "no arrays": ("mse", "data.npz", written(b"PK\x05\x06" + bytes(18)), "holds no arrays"),
+    "missing array": ("mse", "data.npz", saved(predictions=ONES), "has no 'targets', only 'predictions'"),
+    "misspelt array": (
+        "mse",
+        "data.npz",
+        saved(predictions=ONES, target=ONES),
+        "field 'target': .* is 'targets' meant",
+    ),
+    "misspelt option": (
+        "mse",
+        "data.npz",
+        saved(predictions=ONES, targets=ONES, length=np.array([1, 2, 3])),
+        "field 'length': is no argument of mse_loss: is 'lengths' meant",
+    ),
+    "objects": (
+        "mse",
+        "data.npz",
+        saved(predictions=np.array([None, None]), targets=np.zeros(2)),
+        "field 'predictions': holds Python objects",
+    ),
+    "strings": ("mse", "data.npz", saved(predictions=np.array([["a", "b"]]), targets=np.ones((1, 2))), "predictions"),
+    "option of some numbers": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), blank=np.array([0, 0])),
+        r"field 'blank': expected one value .* shape \(2,\)",
+    ),
+    "count of samples": (
+        "mse",
+        "data.npz",
+        saved(predictions=ONES, targets=np.ones((2, 4))),
+        r"field 'targets': expected 3 samples, got shape \(2, 4\)",
+    ),
+    "offsets that fall": (
+        "mse",
+        "data.npz",
+        saved(predictions=HALVES, predictions_offsets=np.array([0, 4, 2, 6]), targets=HALVES),
+        "field 'predictions_offsets': falls from 4 to 2 at index 2",
+    ),
+    "offsets that do not begin": (
+        "mse",
+        "data.npz",
+        saved(predictions=HALVES, predictions_offsets=np.array([1, 6]), targets=HALVES),
+        "expected to begin at 0, got 1",
+    ),
+    "offsets that do not end": (
+        "mse",
+        "data.npz",
+        saved(predictions=HALVES, predictions_offsets=np.array([0, 5]), targets=HALVES),
+        "ends at 5, and 'predictions' has 6 values",
+    ),
+    "offsets of floats": (
+        "mse",
+        "data.npz",
+        saved(predictions=HALVES, predictions_offsets=np.array([0.0, 6.0]), targets=HALVES),
+        r"expected N \+ 1 integers, got float64",
+    ),
+    "labels end to end without lengths": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.array([1, 2, 3])),
+        "field 'targets': .* need 'target_lengths' or 'targets_offsets'",
+    ),
+    "labels end to end that do not fit": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.array([1, 2, 3]), target_lengths=np.array([1, 1])),
+        "field 'target_lengths': ends at 2, and 'targets' has 3 values",
+    ),
+    "number of classes": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((1, 3, 4)), targets=np.array([[1]]), classes=np.array(["", "a"])),
+        "field 'classes': expected a text for each of 4 classes",
+    ),
+    "label out of range": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((3, 3, 4)), targets=np.array([[1], [2], [9]])),
+        r"record 2: targets\[2, 0\].* 9",
+    ),
+    "class out of range": (
+        "cross_entropy",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.array([[1, 1, 1], [1, 4, 1]])),
+        r"record 1: targets\[1, 1\].* 4",
+    ),
+    "not JSON": ("mse", "data.jsonl", written(GOOD + '{"predictions": [1,'), "line 2: is not JSON: .* column"),
+    "an array of JSON": ("mse", "data.jsonl", written("[1, 2]\n"), "line 1: expected an object .* got an array"),
+    "deep nesting": ("mse", "data.jsonl", written('{"predictions": ' + "[" * 99_999), "line 1: is nested too deeply"),
+    "not UTF-8": ("mse", "data.jsonl", written(GOOD.encode() + b'{"a": "\xff"}'), "line 2: is not UTF-8: byte 0xff"),
+    "missing field": ("mse", "data.jsonl", written(GOOD + '{"predictions": [1]}'), "line 2: has no 'targets'"),
+    "misspelt field": (
+        "mse",
+        "data.jsonl",
+        written('{"predictions": [1], "targets": [1], "masks": [true]}'),
+        "line 1: field 'masks': is no argument of mse_loss: is 'mask' meant",
+    ),
+    "null": (
+        "mse",
+        "data.jsonl",
+        written('{"predictions": [1, null], "targets": [1, 2]}'),
+        "field 'predictions': .* null",
+    ),
+    "a string": (
+        "mse",
+        "data.jsonl",
+        written('{"predictions": "x", "targets": [1]}'),
+        "field 'predictions': .* string 'x'",
+    ),
+    "lists of lengths": (
+        "mse",
+        "data.jsonl",
+        written('{"predictions": [[1], [1, 2]], "targets": [[1], [1]]}'),
+        "field 'predictions': .* different lengths",
+    ),
+    "axes": ("ctc", "data.jsonl", written('{"logits": [1, 2], "targets": [1]}'), "field 'logits': expected 2 axes"),
+    "floats as labels": (
+        "ctc",
+        "data.jsonl",
+        written('{"logits": [[1, 2], [3, 4]], "targets": [1.5]}'),
+        "field 'targets': expected a list of integers, got the number 1.5",
+    ),
+    "another form": (
+        "cross_entropy",
+        "data.jsonl",
+        written('{"logits": [[1, 2]], "targets": [1]}\n{"logits": [[1, 2, 3]], "targets": [1]}\n'),
+        "line 2: field 'logits': expected the form of the lines before",
+    ),
+    "a field that comes late": (
+        "mse",
+        "data.jsonl",
+        written(GOOD + '{"predictions": [1], "targets": [1], "mask": [true]}\n'),
+        "line 2: field 'mask': is there, and the lines before lack it",
+    ),
+    "an option in a line": (
+        "ctc",
+        "data.jsonl",
+        written('{"logits": [[1, 2]], "targets": [1], "blank": 0}'),
+        "field 'blank': .* give --blank",
+    ),
+    "two shapes": (
+        "mse",
+        "data.jsonl",
+        written(GOOD + '{"predictions": [1, 2, 3], "targets": [1, 2]}'),
+        "line 2: .*(predictions|targets)",
+    ),
+    "a label in a line": (
+        "ctc",
+        "data.jsonl",
+        written('\n{"logits": [[1, 2]], "targets": [1]}\n{"logits": [[1, 2]], "targets": [7]}'),
+        r"line 3: targets\[0\].* 7",
+    ),
+    "no hypothesis": (
+        "bleu",
+        "data.jsonl",
+        written('{"hypotheses": "a", "reference": "b"}'),
+        "no 'hypothesis'.*'hypotheses' meant",
+    ),
+    "no reference": (
+        "bleu",
+        "data.jsonl",
+        written('{"hypothesis": "a"}'),
+        "expected either 'reference' or 'references'",
+    ),
+    "both references": (
+        "rouge",
+        "data.jsonl",
+        written('{"hypothesis": "a", "reference": "b", "references": ["b"]}'),
+        "either 'reference' or 'references', got both",
+    ),
+    "references that are one": (
+        "rouge",
+        "data.jsonl",
+        written('{"hypothesis": "a", "references": "b"}'),
+        "field 'references': expected an array of references, got the string 'b'",
+    ),
+    "a number as text": (
+        "rouge",
+        "data.jsonl",
+        written('{"hypothesis": 3, "reference": "b"}'),
+        "field 'hypothesis': .* number 3",
+    ),
+    "text and ids": (
+        "bleu",
+        "data.jsonl",
+        written(PAIR + '{"hypothesis": [1], "reference": [1]}'),
+        "line 2: field 'hypothesis': expected text as before it in this file, got token ids",
+    ),
+    "half a surrogate pair": (
+        "bleu",
+        "data.jsonl",
+        written('{"hypothesis": "\\ud83d", "reference": "b"}'),
+        "surrogate",
+    ),
+    "ids out of range": (
+        "bleu",
+        "data.jsonl",
+        written('{"hypothesis": [99999999999999999999], "reference": [1]}'),
+        "expected token ids of 64 bits",
+    ),
+    "no strings": (
+        "bleu",
+        "data.npz",
+        saved(hypotheses=np.array([1.5]), references=np.array(["a"])),
+        "field 'hypotheses': expected strings, got float64",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named_with_its_place_in_one_line(name: str, program: Program, tmp_path: Path) -> None:
+    loss, file, make, expected = BROKEN[name]
+    data, output = tmp_path / file, tmp_path / "out.jsonl"
+    make(data)
+    outcome = program("score", loss, data, "-o", output)
+    assert outcome.status == 1
+    assert outcome.out == ""
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith(f"seqloss: {data}: ")
+    assert "Traceback" not in outcome.err
+    assert re.search(expected, outcome.err), outcome.err
+    assert {path.name for path in tmp_path.iterdir()} <= {file}
+
+
+def test_texts_of_different_lengths_are_told_apart(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "h.txt").write_text("a\nb\nc\n")
+    (tmp_path / "r.txt").write_text("a\nb\n")
+    outcome = program("score", "bleu", "--hyp", tmp_path / "h.txt", "--ref", tmp_path / "r.txt")
+    assert outcome.status == 1
+    assert f"{tmp_path / 'r.txt'}: ends after line 2, and {tmp_path / 'h.txt'} goes on" in outcome.err
+
+
+def test_a_name_with_line_breaks_and_terminal_codes_stays_on_one_line(program: Program, tmp_path: Path) -> None:
+    outcome = program("score", "bleu", tmp_path / "a\nb\x1b[31m.jsonl")
+    assert outcome.status == 1
+    assert outcome.err.count("\n") == 1
+    assert "\x1b" not in outcome.err
+
+
+def test_an_ignored_array_is_no_argument(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, predictions=ONES, targets=ONES, lengths=np.array([9, 9, 9]), masks=ONES)
+    assert program("score", "mse", data, "--ignore", "lengths").status == 1
+    assert program("score", "mse", data, "--ignore", "lengths", "--ignore", "masks").status == 0
+
+
+def test_an_archive_in_a_pipe_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", predictions=ONES, targets=ONES)
+    outcome = in_a_process("score", "mse", "-", stdin=(tmp_path / "data.npz").read_bytes())
+    assert outcome.status == 1
+    assert outcome.err == "seqloss: standard input: an .npz cannot be read from a pipe; give the file's name\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "COMMAND"),
+        (["scor"], "invalid choice: 'scor'"),
+        (["score"], "LOSS"),
+        (["score", "perplexity"], "invalid choice: 'perplexity'"),
+        (["score", "mse"], "no data"),
+        (["score", "mse", "x", "--reduction", "sum"], "--reduction"),
+        (["score", "ctc", "x", "--blank", "one"], "--blank: invalid int value: 'one'"),
+        (["score", "bleu", "x", "--token", "char"], "--token"),
+        (["score", "bleu", "x", "--effective-order", "perhaps"], "'perhaps' is not 'true' or 'false'"),
+        (["score", "cross_entropy", "x", "--class-weights", "1;2"], "'1;2' is not a list of numbers"),
+        (["score", "reinforce", "x", "--baseline", "mean"], "'mean' is not a number"),
+        (["score", "mse", "x", "--hyp", "y", "--ref", "z"], "--hyp"),
+        (["score", "bleu", "--hyp", "y"], "--hyp and --ref belong together"),
+        (["score", "bleu", "x", "--hyp", "y", "--ref", "z"], "either data files or --hyp and --ref"),
+        (["score", "bleu", "-", "-"], "standard input can be read only once"),
+        (["score", "mse", "x", "--format", "xml"], "invalid choice: 'xml'"),
+        (["report", "x"], "-o/--output"),
+        (["report", "x", "-o", "y", "--worst", "-3"], "not a number from 0 to 1000"),
+        (["doctor", "more"], "unknown argument: more"),
+    ],
+)
+def test_bad_usage_is_said_in_one_line(arguments: list[str], expected: str, program: Program) -> None:
+    outcome = program(*arguments)
+    assert outcome.status == 2
+    assert outcome.out == ""
+    assert outcome.err.count("\n") == 1
+    assert expected in outcome.err
+
+
+def test_an_option_that_the_loss_refuses_is_bad_usage(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(SAMPLES["ctc"].lines())
+    outcome = program("score", "ctc", data, "--blank", "9")
+    assert outcome.status == 2
+    assert outcome.err.startswith("seqloss: --blank: ")
+    assert "9" in outcome.err
+
+
+def test_an_output_that_cannot_be_written_is_named(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(GOOD)
+    for output, expected in ((tmp_path, "is a directory"), (tmp_path / "none" / "out", "No such file or directory")):
+        outcome = program("score", "mse", data, "-o", output)
+        assert outcome.status == 1
+        assert outcome.err.startswith(f"seqloss: {output}: cannot be written: ")
+        assert expected in outcome.err
+    outcome = program("score", "mse", data, "-o", data)
+    assert outcome.status == 2
+    assert data.read_text() == GOOD
+
+
+def test_an_error_of_the_program_is_no_traceback(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(GOOD)
+
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise LookupError("of\nno kind")
+
+    monkeypatch.setattr(seqloss_rs, "mse_loss", fail)
+    outcome = program("score", "mse", data)
+    assert outcome.status == 1
+    assert outcome.err.count("\n") == 1
+    assert "LookupError" in outcome.err
+
+
+def test_memory_that_runs_out_is_said(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(GOOD)
+
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(seqloss_rs, "mse_loss", fail)
+    assert program("score", "mse", data) == Outcome(1, "", "seqloss: out of memory\n")
+
+
+def test_ctrl_c_ends_the_program_quietly(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqloss_rs", "score", "mse", "-", "-o", output],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(GOOD.encode())
+    process.stdin.flush()
+    deadline = time.monotonic() + 30
+    # The temporary file shows that the program waits for more lines.
+    while not list(tmp_path.glob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, b"", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_the_program_quietly(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(GOOD * 20_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqloss_rs", "score", "mse", data, "-o", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=30) == 141
+
+
+# ---- memory, terminals, the rest -----------------------------------------------------------------------------------
+
+
+def peak(program: Program, *arguments: object) -> int:
+    """The most that the program allocates, in bytes, once it has run before."""
+    tracemalloc.start()
+    try:
+        outcome = program(*arguments)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        assert outcome.status == 0, outcome.err
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_lines_are_streamed(suffix: str, program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    line = json.dumps({"hypothesis": "a b c", "reference": "a b d", "note": "x" * 2000}) + "\n"
+    data.write_text(line * 20_000)
+    assert data.stat().st_size > 40e6
+    program("score", "rouge", data, "-o", tmp_path / "warm")
+    assert peak(program, "score", "rouge", data, "-o", tmp_path / f"out.{suffix}") < 12e6
+
+
+def test_texts_are_streamed(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "h.txt").write_text((" ".join(["a b c d"] * 100) + "\n") * 20_000)
+    files = ["--hyp", tmp_path / "h.txt", "--ref", tmp_path / "h.txt"]
+    assert peak(program, "score", "rouge", "--variant", "rouge1", *files, "-o", os.devnull) < 12e6
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_arrays_are_streamed(ragged: bool, program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    count, steps, classes = 2000, 64, 128
+    logits, targets = np.zeros((count, steps, classes), np.float32), np.zeros((count, steps), np.int64)
+    if ragged:
+        offsets = np.arange(count + 1) * steps
+        np.savez_compressed(
+            data,
+            logits=logits.reshape(-1, classes),
+            logits_offsets=offsets,
+            targets=targets.ravel(),
+            targets_offsets=offsets,
+        )
+    else:
+        np.savez(data, logits=logits, targets=targets)
+    size = logits.nbytes
+    del logits
+    assert size > 64e6
+    assert peak(program, "score", "cross_entropy", data) < 40e6
+
+
+def on_a_terminal(*arguments: object, descriptors: Sequence[int]) -> tuple[int, str]:
+    """The program with some of its descriptors on a terminal, and what it wrote there."""
+    controller, terminal = pty.openpty()
+    streams = {1: subprocess.DEVNULL, 2: subprocess.DEVNULL, **dict.fromkeys(descriptors, terminal)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqloss_rs", *map(str, arguments)],
+        stdout=streams[1],
+        stderr=streams[2],
+        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
+    )
+    os.close(terminal)
+    content = b""
+    while True:
+        try:
+            chunk = os.read(controller, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not chunk:
+            break
+        content += chunk
+    os.close(controller)
+    return process.wait(timeout=30), content.decode()
+
+
+def test_a_terminal_gets_a_table_and_a_bar(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"predictions": [0.5] * 1000, "targets": [1] * 1000}) + "\n")
+    status, content = on_a_terminal("score", "mse", data, descriptors=[1])
+    assert status == 0
+    assert re.search(r"mean\W+250\b", re.sub(r"\x1b\[[0-9;]*m", "", content))
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(content)
+    assert strict(on_a_terminal("score", "mse", data, "--json", descriptors=[1])[1])["mean"] == 250
+
+    data.write_text(data.read_text() * 4000)
+    status, content = on_a_terminal("score", "mse", data, descriptors=[2])
+    assert status == 0
+    assert re.search(r"█+░+ +\d+% .* samples", content)
+    assert content.endswith("\r\x1b[K")
+    assert on_a_terminal("score", "mse", data, "--quiet", descriptors=[2]) == (0, "")
+
+
+def test_the_doctor_finds_all_well(program: Program) -> None:
+    outcome = program("doctor")
+    assert outcome.status == 0
+    report = outcome.summary
+    assert {"version", "simd", "threads", "threads_source", "python", "numpy"} <= report.keys()
+    assert report["passed"]
+    assert report["checks"].keys() == LOSSES.keys()
+    for name, checked in report["checks"].items():
+        assert checked["value"] == pytest.approx(checked["expected"], rel=1e-12), name
+    table = program("doctor", "--no-json").out
+    assert re.search(r"^ctc +ok$", table, re.MULTILINE)
+    assert re.search(r"^threads source +\w+", table, re.MULTILINE)
+
+
+def test_the_doctor_finds_a_loss_that_is_off(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seqloss_rs, "mae_loss", lambda **arguments: 1.25)
+    outcome = program("doctor")
+    assert outcome.status == 1
+    assert not outcome.summary["checks"]["mae"]["passed"]
+    assert outcome.summary["checks"]["mse"]["passed"]
+    assert "mae" in program("doctor", "--no-json").out
+
+
+def test_help_says_what_there_is(program: Program, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, loss in LOSSES.items():
+        with pytest.raises(SystemExit) as exit_status:
+            program("score", name, "--help")
+        assert exit_status.value.code == 0
+        words = capfd.readouterr().out
+        for option in loss.options:
+            assert f"--{option.replace('_', '-')}" in words
+        for argument in loss.data:
+            assert argument.name in words
+        for word in ("exit status", "p95", "texts"):
+            assert word in words
+
+
+def test_every_loss_of_the_package_can_be_scored() -> None:
+    functions = {name for name in seqloss_rs.__all__ if name.endswith("_loss")}
+    assert {loss.function for loss in LOSSES.values()} == functions
+
+
+def test_the_package_imports_nothing_of_the_program() -> None:
+    source = (
+        "import sys, seqloss_rs; print([n for n in sys.modules if n.startswith('seqloss_rs.cli') or n == 'argparse'])"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_program_is_installed_by_its_name() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"seqloss": "seqloss_rs.cli:main"}
+    assert in_a_process("--version") == Outcome(0, f"seqloss {seqloss_rs.__version__}\n", "")
