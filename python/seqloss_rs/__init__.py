@@ -4,10 +4,18 @@ from ._native import InternalError, __version__
 from .decoding import ctc_greedy_decode
 from .losses import cross_entropy_loss, ctc_loss, mae_loss, mse_loss, reinforce_loss, value_and_grad
 from .machine import get_num_threads, set_num_threads, show_config
+from .text import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore, bleu_loss, rouge_loss
 
 __all__ = [
+    "Bleu",
+    "BleuScore",
+    "ErrorRate",
+    "ErrorRateScore",
     "InternalError",
+    "Rouge",
+    "RougeScore",
     "__version__",
+    "bleu_loss",
     "cross_entropy_loss",
     "ctc_greedy_decode",
     "ctc_loss",
@@ -15,6 +23,7 @@ __all__ = [
     "mae_loss",
     "mse_loss",
     "reinforce_loss",
+    "rouge_loss",
     "set_num_threads",
     "show_config",
     "value_and_grad",

@@ -8,11 +8,12 @@ mod array;
 mod error;
 mod fork;
 mod losses;
+mod text;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::PyRuntimeWarning;
+use pyo3::exceptions::{PyOverflowError, PyRuntimeWarning};
 use pyo3::prelude::*;
 
 use crate::error::Error;
@@ -71,6 +72,8 @@ mod _native {
     use super::error::InternalError;
     #[pymodule_export]
     use super::losses::{cross_entropy_loss, ctc_greedy_decode, ctc_loss, mae_loss, mse_loss, reinforce_loss};
+    #[pymodule_export]
+    use super::text::{TextMetric, bleu, error_rate, rouge};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -79,11 +82,16 @@ mod _native {
 
     /// Sets the number of threads.
     #[pyfunction]
-    fn set_num_threads(threads: i64) -> PyResult<()> {
-        Ok(parallel::set_threads(usize::try_from(threads).unwrap_or(0)).map_err(|error| match error {
-            Error::Range { argument, expected, .. } => Error::Range { argument, value: threads, expected },
-            other => other,
-        })?)
+    fn set_num_threads(threads: &Bound<'_, PyAny>) -> PyResult<()> {
+        let number = threads.extract::<i64>().or_else(|error| {
+            // An integer of any size is a number that is out of range.
+            if error.is_instance_of::<PyOverflowError>(threads.py()) { Ok(-1) } else { Err(error) }
+        })?;
+        if parallel::set_threads(usize::try_from(number).unwrap_or(0)).is_err() {
+            let message = format!("threads is {threads}, which is not in 1..={}", parallel::MAX_THREADS);
+            return Err(Error::Value(message).into());
+        }
+        Ok(())
     }
 
     /// (number of threads, what says so)

@@ -70,8 +70,8 @@ impl TextMetric {
         py: Python<'py>,
         hypotheses: &Object<'py>,
         references: &Object<'py>,
-        lengths: Option<Object<'py>>,
-        reference_lengths: Option<Object<'py>>,
+        lengths: Option<&Object<'py>>,
+        reference_lengths: Option<&Object<'py>>,
         reduction: &str,
         normalizer: Option<f64>,
     ) -> PyResult<Object<'py>> {
@@ -103,15 +103,17 @@ impl TextMetric {
         py: Python<'py>,
         hypotheses: &Object<'py>,
         references: &Object<'py>,
-        lengths: Option<Object<'py>>,
-        reference_lengths: Option<Object<'py>>,
+        lengths: Option<&Object<'py>>,
+        reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
         let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
             Ok(scores(metric, &statistics(metric, &pairs, watch)?))
         }))?;
         if let Kind::Bleu(_) = self.0 {
-            scores.iter_mut().for_each(|score| *score *= PERCENT);
+            for score in &mut scores {
+                *score *= PERCENT;
+            }
         }
         Ok(scores.into_pyarray(py))
     }
@@ -122,8 +124,8 @@ impl TextMetric {
         py: Python<'py>,
         hypotheses: &Object<'py>,
         references: &Object<'py>,
-        lengths: Option<Object<'py>>,
-        reference_lengths: Option<Object<'py>>,
+        lengths: Option<&Object<'py>>,
+        reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Object<'py>> {
         let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
         let rows = self.rows(py, &pairs)?;
@@ -136,15 +138,15 @@ impl TextMetric {
         py: Python<'py>,
         hypotheses: &Object<'py>,
         references: &Object<'py>,
-        lengths: Option<Object<'py>>,
-        reference_lengths: Option<Object<'py>>,
+        lengths: Option<&Object<'py>>,
+        reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Object<'py>> {
         let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
         self.parts(py, &self.rows(py, &pairs)?)
     }
 
     /// The same from rows, or from one row that is their sum.
-    fn from_statistics<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
+    fn score_statistics<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
         let Integers { values, shape } = integer_array("rows", rows)?;
         let width = self.width();
         // An empty list has no second axis.
@@ -192,13 +194,13 @@ impl TextMetric {
         &self,
         hypotheses: &Object<'py>,
         references: &Object<'py>,
-        lengths: Option<Object<'py>>,
-        reference_lengths: Option<Object<'py>>,
+        lengths: Option<&Object<'py>>,
+        reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Pairs> {
         let hypotheses = items("hypotheses", hypotheses)?;
         let references = items("references", references)?;
-        let pairs = if hypotheses.are_strings()? {
-            for (name, lengths) in [("lengths", &lengths), ("reference_lengths", &reference_lengths)] {
+        let pairs = if hypotheses.are_strings() {
+            for (name, lengths) in [("lengths", lengths), ("reference_lengths", reference_lengths)] {
                 if lengths.is_some() {
                     let message = format!("{name} goes with token ids, and hypotheses are strings");
                     return Err(Error::Type(message).into());
@@ -206,7 +208,7 @@ impl TextMetric {
             }
             pairs_of_strings(&hypotheses, &references)?
         } else {
-            pairs_of_ids(&hypotheses, &references, lengths.as_ref(), reference_lengths.as_ref())?
+            pairs_of_ids(&hypotheses, &references, lengths, reference_lengths)?
         };
         let wants_strings = match &self.0 {
             Kind::Bleu(bleu) if bleu.lowercase() => "lowercase",
@@ -233,9 +235,13 @@ enum Items<'py> {
 
 impl Items<'_> {
     /// By the first item; an empty list may be either.
-    fn are_strings(&self) -> PyResult<bool> {
-        Ok(matches!(self, Self::List(items) if items.first().is_some_and(|item| item.is_instance_of::<PyString>())))
+    fn are_strings(&self) -> bool {
+        matches!(self, Self::List(items) if begins_with_string(items))
     }
+}
+
+fn begins_with_string(items: &[Object<'_>]) -> bool {
+    items.first().is_some_and(PyAnyMethods::is_instance_of::<PyString>)
 }
 
 /// A list as its items; anything else as an array, or as its items if they are strings.
@@ -355,7 +361,7 @@ impl Ids {
             let message = format!("{name} is a string, but hypotheses[0] is not: expected token ids");
             return Err(Error::Type(message).into());
         }
-        if list(object).is_some_and(|items| items.first().is_some_and(|item| item.is_instance_of::<PyString>())) {
+        if list(object).is_some_and(|items| begins_with_string(&items)) {
             return Err(Error::Type(format!("{name} is a list of strings, expected a string or token ids")).into());
         }
         match integers(name, object)? {
@@ -429,7 +435,9 @@ impl Lengths {
 
     fn must_be(&self, texts: usize) -> Result<(), Error> {
         match &self.values {
-            Some(values) if values.len() != texts => Err(Error::shape(self.name, &[values.len()], format!("({texts},)"))),
+            Some(values) if values.len() != texts => {
+                Err(Error::shape(self.name, &[values.len()], format!("({texts},)")))
+            }
             _ => Ok(()),
         }
     }
@@ -462,7 +470,8 @@ fn pairs_of_ids(
     };
     let counts = if several.iter().any(Option::is_some) {
         if lengths.values.is_some() {
-            let message = "reference_lengths goes with one reference for each hypothesis, and references holds lists of them";
+            let message =
+                "reference_lengths goes with one reference for each hypothesis, and references holds lists of them";
             return Err(Error::Value(message.into()).into());
         }
         let Items::List(items) = references else { unreachable!("lists of references come in a list") };
@@ -472,14 +481,14 @@ fn pairs_of_ids(
             match texts {
                 Some(texts) => {
                     for (inner, text) in texts.iter().enumerate() {
-                        collected.push(&subscript(&name, &[inner]), text, Ok)?;
+                        collected.push(&subscript(&name, &[inner]), text, |ids| Ok(ids))?;
                     }
                     counts.push(texts.len());
                 }
                 // Among lists of references an empty one holds none; it is not a text without ids.
                 None if list(item).is_some_and(|ids| ids.is_empty()) => counts.push(0),
                 None => {
-                    collected.push(&name, item, Ok)?;
+                    collected.push(&name, item, |ids| Ok(ids))?;
                     counts.push(1);
                 }
             }

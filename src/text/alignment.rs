@@ -114,12 +114,7 @@ impl Scratch {
     }
 
     /// The distances of all beginnings of the reference to the whole hypothesis.
-    fn distances(
-        &mut self,
-        reference: &[u32],
-        hypothesis: &[u32],
-        ticker: &Ticker<'_>,
-    ) -> Result<Vec<usize>, Error> {
+    fn distances(&mut self, reference: &[u32], hypothesis: &[u32], ticker: &Ticker<'_>) -> Result<Vec<usize>, Error> {
         let mut distances = vec![];
         grow(&mut distances, reference.len() + 1)?;
         distances[0] = hypothesis.len();

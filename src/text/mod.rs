@@ -54,10 +54,15 @@ pub trait Metric: Sync {
     fn check(&self, row: &[i64]) -> Result<(), String>;
     /// The score of a row, as a ratio.
     fn score(&self, row: &[i64], level: Level) -> f64;
+
+    /// The score of a corpus: that of the sum of its rows.
+    fn corpus(&self, rows: &[i64]) -> Result<f64, Error> {
+        Ok(self.score(&sum(rows, self.width())?, Level::Corpus))
+    }
 }
 
 /// About how many numbers of other losses take as long as a byte of text.
-const WORK_PER_BYTE: usize = 8;
+pub const WORK_PER_BYTE: usize = 8;
 /// How many pairs a thread takes at once.
 const RUN: usize = 16;
 
@@ -84,13 +89,18 @@ pub fn scores<M: Metric>(metric: &M, rows: &[i64]) -> Vec<f64> {
     rows.chunks(metric.width()).map(|row| metric.score(row, Level::Sentence)).collect()
 }
 
+/// The loss that belongs to a score in [0, 1].
+pub fn loss(score: f64) -> f64 {
+    (1.0 - score).clamp(0.0, 1.0)
+}
+
 /// The sum of rows.
 pub fn sum(rows: &[i64], width: usize) -> Result<Vec<i64>, Error> {
     let mut sum = vec![0i64; width];
     for row in rows.chunks(width) {
         for (column, (sum, value)) in sum.iter_mut().zip(row).enumerate() {
             *sum = sum.checked_add(*value).ok_or_else(|| {
-                Error::Value(format!("statistics: the sum of column {column} does not fit into a 64-bit integer"))
+                Error::Value(format!("rows[:, {column}] has a sum that does not fit into a 64-bit integer"))
             })?;
         }
     }
@@ -101,9 +111,9 @@ pub fn sum(rows: &[i64], width: usize) -> Result<Vec<i64>, Error> {
 pub fn check<M: Metric>(metric: &M, rows: &[i64]) -> Result<(), Error> {
     for (index, row) in rows.chunks(metric.width()).enumerate() {
         if let Some(column) = row.iter().position(|&value| value < 0) {
-            return Err(Error::range("statistics", &[index, column], row[column], "a count"));
+            return Err(Error::range("rows", &[index, column], row[column], "a count"));
         }
-        metric.check(row).map_err(|wrong| Error::Value(format!("statistics[{index}] has {wrong}")))?;
+        metric.check(row).map_err(|wrong| Error::Value(format!("rows[{index}] has {wrong}")))?;
     }
     Ok(())
 }

@@ -1,13 +1,134 @@
 //! Clipped matches of n-grams: Σ over n-grams of min(count in the hypothesis, the most in any reference).
 //!
-//! An n-gram is numbered by its first n − 1 tokens, which have a number already, and its last token. Equality is exact, of
-//! any order, and takes one look-up an n-gram.
+//! Two ways, both exact. Bits, for hypotheses of sentence length: a row for each token of the hypothesis, and for each token
+//! of a reference the rows where an n-gram ends that ends there too. Each takes one such row that is still free; as all
+//! occurrences of an n-gram have the same rows, those that are taken in the end are its clipped matches, and what several
+//! references take is their union. Numbers, for longer ones: an n-gram is numbered by its first n − 1 tokens, which have a
+//! number already, and its last token.
 
+use super::strips::{Masks, ROWS, grow};
 use super::tokens::{Text, Vocabulary};
+use crate::error::Error;
+
+/// Up to here bits are faster.
+const LONGEST_OF_BITS: usize = 6 * ROWS;
 
 /// What a thread keeps between pairs.
 #[derive(Default)]
 pub struct Scratch {
+    bits: Bits,
+    numbers: Numbers,
+}
+
+/// Writes the clipped matches of orders 1, 2, … (at most 32) of texts whose tokens are below `distinct`.
+pub fn clipped_matches<'a>(
+    hypothesis: Text<'a>,
+    references: impl Iterator<Item = Text<'a>> + Clone,
+    distinct: usize,
+    matches: &mut [i64],
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    matches.fill(0);
+    let (hypothesis, references) = (hypothesis.tokens(), references.map(Text::tokens));
+    if hypothesis.len() <= LONGEST_OF_BITS {
+        return scratch.bits.clipped_matches(hypothesis, &references, distinct, matches);
+    }
+    scratch.numbers.clipped_matches(hypothesis, references, distinct, matches);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Bits {
+    masks: Masks,
+    edges: Vec<Edge>,
+}
+
+/// What a token of a reference leaves to the next strip, a bit for each order: whether an n-gram ends in the last row, and
+/// whether a row was taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Edge {
+    in_last_row: u32,
+    taken: u32,
+}
+
+impl Bits {
+    fn clipped_matches<'a>(
+        &mut self,
+        hypothesis: &[u32],
+        references: &(impl Iterator<Item = &'a [u32]> + Clone),
+        distinct: usize,
+        matches: &mut [i64],
+    ) -> Result<(), Error> {
+        self.masks.reserve(distinct)?;
+        self.edges.clear();
+        if hypothesis.len() > ROWS {
+            grow(&mut self.edges, references.clone().map(<[u32]>::len).sum())?;
+        }
+        for rows in hypothesis.chunks(ROWS) {
+            let mut edges = &mut self.edges[..];
+            let mut used = [0; 32];
+            let used = &mut used[..matches.len()];
+            self.masks.with(rows, |masks| {
+                for reference in references.clone() {
+                    let columns = reference.len().min(edges.len());
+                    let (of_reference, rest) = std::mem::take(&mut edges).split_at_mut(columns);
+                    edges = rest;
+                    match used.len() {
+                        1 => strip::<1>(masks, reference, of_reference, used),
+                        2 => strip::<2>(masks, reference, of_reference, used),
+                        4 => strip::<4>(masks, reference, of_reference, used),
+                        3..=9 => strip::<9>(masks, reference, of_reference, used),
+                        _ => strip::<32>(masks, reference, of_reference, used),
+                    }
+                }
+            });
+            for (matches, used) in matches.iter_mut().zip(used) {
+                *matches += i64::from(used.count_ones());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the rows of one strip for a reference; `ORDERS` is at least the number of orders. `edges` is empty where there is
+/// only one strip.
+#[inline]
+fn strip<const ORDERS: usize>(masks: &Masks, reference: &[u32], edges: &mut [Edge], used: &mut [u64]) {
+    let mut ends = [0u64; ORDERS];
+    let mut taken = [0u64; ORDERS];
+    let mut step = |token: u32, edge: &mut Edge, before: u32| {
+        let rows = masks.of(token);
+        for order in (1..ORDERS).rev() {
+            ends[order] = (ends[order - 1] << 1 | u64::from(before >> (order - 1) & 1)) & rows;
+        }
+        ends[0] = rows;
+        edge.in_last_row = 0;
+        for order in 0..ORDERS {
+            let free = ends[order] & !taken[order] & u64::from(edge.taken >> order & 1).wrapping_sub(1);
+            taken[order] |= free & free.wrapping_neg();
+            edge.taken |= u32::from(free != 0) << order;
+            edge.in_last_row |= ((ends[order] >> (ROWS - 1)) as u32) << order;
+        }
+    };
+    if edges.is_empty() {
+        for &token in reference {
+            step(token, &mut Edge::default(), 0);
+        }
+    } else {
+        let mut before = 0;
+        for (&token, edge) in reference.iter().zip(edges) {
+            let above = edge.in_last_row;
+            step(token, edge, before);
+            before = above;
+        }
+    }
+    for (used, taken) in used.iter_mut().zip(taken) {
+        *used |= taken;
+    }
+}
+
+#[derive(Default)]
+struct Numbers {
     known: Vocabulary,
     /// The number of the n-gram that begins at each token, text after text.
     grams: Vec<u32>,
@@ -16,32 +137,30 @@ pub struct Scratch {
     seen: Vec<u32>,
 }
 
-/// Writes the clipped matches of orders 1, 2, … of texts whose tokens are below `distinct`.
-pub fn clipped_matches<'a>(
-    hypothesis: Text<'a>,
-    references: impl Iterator<Item = Text<'a>> + Clone,
-    distinct: usize,
-    matches: &mut [i64],
-    scratch: &mut Scratch,
-) {
-    matches.fill(0);
-    let texts = std::iter::once(hypothesis).chain(references).map(Text::tokens);
-    scratch.grams.clear();
-    texts.clone().for_each(|tokens| scratch.grams.extend_from_slice(tokens));
-    let mut distinct = distinct;
-    for (shorter, matches) in matches.iter_mut().enumerate() {
-        if shorter > 0 {
-            distinct = scratch.lengthen(texts.clone(), shorter);
-        }
-        *matches = scratch.count(texts.clone(), shorter + 1, distinct);
-        if *matches == 0 {
-            // A longer n-gram that matches would begin with one that does.
-            return;
+impl Numbers {
+    fn clipped_matches<'a>(
+        &mut self,
+        hypothesis: &'a [u32],
+        references: impl Iterator<Item = &'a [u32]> + Clone,
+        distinct: usize,
+        matches: &mut [i64],
+    ) {
+        let texts = std::iter::once(hypothesis).chain(references);
+        self.grams.clear();
+        texts.clone().for_each(|tokens| self.grams.extend_from_slice(tokens));
+        let mut distinct = distinct;
+        for (shorter, matches) in matches.iter_mut().enumerate() {
+            if shorter > 0 {
+                distinct = self.lengthen(texts.clone(), shorter);
+            }
+            *matches = self.count(texts.clone(), shorter + 1, distinct);
+            if *matches == 0 {
+                // A longer n-gram that matches would begin with one that does.
+                return;
+            }
         }
     }
-}
 
-impl Scratch {
     /// Makes n-grams of `shorter` tokens longer by one, and says how many different ones there are.
     fn lengthen<'a>(&mut self, texts: impl Iterator<Item = &'a [u32]>, shorter: usize) -> usize {
         self.known.clear();
@@ -89,5 +208,51 @@ impl Scratch {
             *left = left.saturating_sub(1);
         }
         matches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By the definition: every n-gram of the hypothesis against every text.
+    fn defined(hypothesis: &[u32], references: &[Vec<u32>], order: usize) -> i64 {
+        let count = |text: &[u32], gram: &[u32]| text.windows(order).filter(|other| *other == gram).count();
+        let mut grams: Vec<&[u32]> = hypothesis.windows(order).collect();
+        grams.sort_unstable();
+        grams.dedup();
+        let clipped = |gram: &&[u32]| {
+            let most = references.iter().map(|reference| count(reference, gram)).max().unwrap_or(0);
+            count(hypothesis, gram).min(most) as i64
+        };
+        grams.iter().map(clipped).sum()
+    }
+
+    #[test]
+    fn both_ways_count_what_the_definition_does() {
+        let mut state = 1u64;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut bits = Bits::default();
+        let mut numbers = Numbers::default();
+        for case in 0..600 {
+            let distinct = 1 + random([2, 4, 40][case % 3]);
+            let longest = if case % 10 == 0 { 260 } else { 67 };
+            let mut text = || (0..random(longest)).map(|_| random(distinct) as u32).collect::<Vec<u32>>();
+            let hypothesis = text();
+            let references: Vec<Vec<u32>> = (0..=case % 4).map(|_| text()).collect();
+            let all = references.iter().map(Vec::as_slice);
+            for orders in [1, 2, 3, 4, 6, 9, 12] {
+                let expected: Vec<i64> = (1..=orders).map(|order| defined(&hypothesis, &references, order)).collect();
+                let mut matches = vec![0; orders];
+                bits.clipped_matches(&hypothesis, &all, distinct, &mut matches).unwrap();
+                assert_eq!(matches, expected, "bits, case {case}");
+                matches.fill(0);
+                numbers.clipped_matches(&hypothesis, all.clone(), distinct, &mut matches);
+                assert_eq!(matches, expected, "numbers, case {case}");
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::tokens::{Pair, Text};
 use super::{Level, Metric};
 use crate::error::Error;
 use crate::parallel::Ticker;
+use crate::reduction::total;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,17 @@ const LONGEST: usize = 9;
 impl Variant {
     /// The names by which users know them.
     pub const NAMES: &[&str] = &[
-        "rouge1", "rouge2", "rouge3", "rouge4", "rouge5", "rouge6", "rouge7", "rouge8", "rouge9", "rougeL", "rougeLsum",
+        "rouge1",
+        "rouge2",
+        "rouge3",
+        "rouge4",
+        "rouge5",
+        "rouge6",
+        "rouge7",
+        "rouge8",
+        "rouge9",
+        "rougeL",
+        "rougeLsum",
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -155,7 +166,7 @@ impl Metric for Rouge {
                     let mut matches = [0; LONGEST];
                     let matches = &mut matches[..order];
                     let references = std::iter::once(reference);
-                    clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams);
+                    clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams)?;
                     matches[order - 1]
                 }
                 Variant::Subsequence => {
@@ -177,7 +188,9 @@ impl Metric for Rouge {
     fn check(&self, row: &[i64]) -> Result<(), String> {
         let &[hits, hypothesis, reference] = row else { unreachable!("a row of ROUGE has three counts") };
         if hits > hypothesis || hits > reference {
-            return Err(format!("{hits} hits, which is more than the {hypothesis} of the hypothesis or the {reference} of the reference"));
+            return Err(format!(
+                "{hits} hits, which is more than the {hypothesis} of the hypothesis or the {reference} of the reference"
+            ));
         }
         Ok(())
     }
@@ -185,6 +198,18 @@ impl Metric for Rouge {
     fn score(&self, row: &[i64], _: Level) -> f64 {
         self.measure.of(row)
     }
+
+    /// The mean over the rows; NaN for none.
+    fn corpus(&self, rows: &[i64]) -> Result<f64, Error> {
+        Ok(mean(self.measure, rows))
+    }
+}
+
+/// The mean of a measure over rows; NaN for none.
+pub fn mean(measure: Measure, rows: &[i64]) -> f64 {
+    let rows = rows.chunks(3);
+    let count = rows.len() as f64;
+    total(rows.map(|row| measure.of(row))) / count
 }
 
 impl Scratch {

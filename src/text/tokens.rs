@@ -84,13 +84,21 @@ impl Pairs {
     pub fn new(hypotheses: Texts, references: Texts, counts: &[usize]) -> Result<Self, Error> {
         if counts.len() != hypotheses.len() {
             let (hypotheses, references) = (hypotheses.len(), counts.len());
-            let message = format!("references has length {references}, expected {hypotheses}, one for each hypothesis");
-            return Err(Error::Value(message));
+            // Whoever comes from sacrebleu may have one list for each position among the references.
+            let transposed = references > 0 && hypotheses > 1 && counts.iter().all(|&count| count == hypotheses);
+            let hint =
+                if transposed { "; if these are streams of references, pass list(zip(*references))" } else { "" };
+            return Err(Error::Value(format!(
+                "references has length {references}, expected {hypotheses}, one item for each hypothesis{hint}"
+            )));
         }
         if let Some(index) = counts.iter().position(|&count| count == 0) {
             return Err(Error::Value(format!("references[{index}] is empty, expected at least one reference")));
         }
-        let mixed = matches!((&hypotheses, &references), (Texts::Strings(_), Texts::Ids(_)) | (Texts::Ids(_), Texts::Strings(_)));
+        let mixed = matches!(
+            (&hypotheses, &references),
+            (Texts::Strings(_), Texts::Ids(_)) | (Texts::Ids(_), Texts::Strings(_))
+        );
         if mixed {
             return Err(Error::Type("hypotheses and references must both be strings, or both be token ids".into()));
         }
@@ -237,10 +245,12 @@ pub struct Vocabulary {
     seed: u64,
 }
 
+const LEAST_SLOTS: usize = 64;
+
 impl Default for Vocabulary {
     fn default() -> Self {
         let seed = RandomState::new().hash_one(0u8);
-        Self { slots: vec![0; 512], places: vec![], hashes: vec![], bytes: vec![], ends: vec![], seed }
+        Self { slots: vec![0; LEAST_SLOTS], places: vec![], hashes: vec![], bytes: vec![], ends: vec![], seed }
     }
 }
 
@@ -311,9 +321,9 @@ impl Vocabulary {
             ((product as u64) ^ (product >> 64) as u64).wrapping_mul(ODD)
         };
         let (words, rest) = token.as_chunks::<8>();
-        let state = words.iter().fold(token.len() as u64 ^ self.seed.rotate_left(32), |state, &word| {
-            mix(state, u64::from_le_bytes(word))
-        });
+        let state = words
+            .iter()
+            .fold(token.len() as u64 ^ self.seed.rotate_left(32), |state, &word| mix(state, u64::from_le_bytes(word)));
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
         let state = mix(state, u64::from_le_bytes(last));
@@ -376,7 +386,8 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let ids = |count| Texts::Ids(Arena::new(vec![], vec![0; count]));
         let message = |references, counts: &[usize]| Pairs::new(ids(2), references, counts).unwrap_err().to_string();
-        assert_eq!(message(ids(1), &[1]), "references has length 1, expected 2, one for each hypothesis");
+        assert_eq!(message(ids(1), &[1]), "references has length 1, expected 2, one item for each hypothesis");
+        assert!(message(ids(2), &[2]).ends_with("pass list(zip(*references))"));
         assert_eq!(message(ids(1), &[1, 0]), "references[1] is empty, expected at least one reference");
         let strings = Texts::Strings(Arena::new(String::new(), vec![0; 2]));
         assert!(message(strings, &[1, 1]).contains("both"));
