@@ -481,6 +481,35 @@ def test_an_option_in_the_file_holds_unless_a_flag_says_otherwise(program: Progr
     check(program("score", "ctc", data, "--blank", 3, "-o", output), read_lines(output), samples.expected())
 
 
+def test_log_probabilities_of_actions_need_no_actions(program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["reinforce"]
+    rows = [{"logits": [-0.5, -1.0], "rewards": 2.0}, {"logits": [-0.25], "rewards": -1.0}]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    np.savez(
+        tmp_path / "data.npz",
+        logits=np.array([-0.5, -1.0, -0.25]),
+        logits_offsets=np.array([0, 2, 3]),
+        rewards=np.array([2.0, -1.0]),
+    )
+    np.savez(tmp_path / "one.npz", logits=np.array([-0.5, -1.0]), rewards=np.array(2.0))
+    for name, expected in (("data.jsonl", [3.0, -0.25]), ("data.npz", [3.0, -0.25]), ("one.npz", [3.0])):
+        output = tmp_path / "out.jsonl"
+        outcome = program("score", samples.loss, tmp_path / name, "--scores", "log_probs", "-o", output)
+        check(outcome, read_lines(output), np.array(expected))
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "cross_entropy", "ctc"])
+def test_a_sequence_of_no_steps_has_no_loss(loss: str, program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    samples = SAMPLES[loss]
+    nothing: Arrays = {name: [] for name in samples.names}
+    data.write_text(json.dumps(nothing) + "\n" + samples.lines() + json.dumps(nothing) + "\n")
+    outcome = program("score", loss, data, "-o", output)
+    assert outcome.status == 0, outcome.err
+    losses = [line["loss"] for line in read_lines(output)]
+    np.testing.assert_allclose(losses, [0, *samples.expected(), 0], rtol=1e-12)
+
+
 def test_arrays_in_fortran_order_are_read(program: Program, tmp_path: Path) -> None:
     samples = SAMPLES["cross_entropy"]
     data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
@@ -566,6 +595,18 @@ def test_standard_input_and_output(tmp_path: Path) -> None:
     )
     expected = seqloss_rs.bleu_loss(SENTENCES, ANSWERS, reduction="none")
     assert strict(outcome.out)["sum"] == pytest.approx(float(np.sum(expected)))
+
+
+def test_an_output_may_be_a_pipe_or_a_link(tmp_path: Path) -> None:
+    data, output, link = tmp_path / "data.jsonl", tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    data.write_text(GOOD)
+    outcome = in_a_process("score", "mse", data, "-o", "/dev/stdout")
+    assert (outcome.status, len(outcome.out.splitlines())) == (0, 2)
+    output.write_text("before")
+    link.symlink_to(output)
+    assert in_a_process("score", "mse", data, "-o", link).status == 0
+    assert link.is_symlink()
+    assert len(read_lines(output)) == 1
 
 
 def test_the_index_goes_on_over_files_and_empty_lines_do_not_count(program: Program, tmp_path: Path) -> None:
@@ -921,6 +962,17 @@ def test_a_name_with_line_breaks_and_terminal_codes_stays_on_one_line(program: P
     assert "\x1b" not in outcome.err
 
 
+def test_other_arrays_are_never_looked_at(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(
+        data, predictions=ONES, targets=ONES, remarks=np.array([{"any": "thing"}]), odd=np.array([(1, 2.0)], "i4,f8")
+    )
+    with zipfile.ZipFile(data, "a") as archive:
+        archive.writestr("broken.npy", b"no array")
+        archive.writestr("README", b"no array")
+    assert program("score", "mse", data).summary["count"] == 3
+
+
 def test_an_ignored_array_is_no_argument(program: Program, tmp_path: Path) -> None:
     data = tmp_path / "data.npz"
     np.savez(data, predictions=ONES, targets=ONES, lengths=np.array([9, 9, 9]), masks=ONES)
@@ -974,6 +1026,9 @@ def test_an_option_that_the_loss_refuses_is_bad_usage(program: Program, tmp_path
     assert outcome.status == 2
     assert outcome.err.startswith("seqloss: --blank: ")
     assert "9" in outcome.err
+    outcome = program("score", "ctc", data, "--scores", "probs")
+    assert outcome.status == 2
+    assert "log_probs" in outcome.err
 
 
 def test_an_output_that_cannot_be_written_is_named(program: Program, tmp_path: Path) -> None:

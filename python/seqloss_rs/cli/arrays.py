@@ -67,12 +67,14 @@ class _Call:
         self._options: dict[str, Any] = {}
         self._data: dict[str, Member] = {}
         for name in names:
+            if name not in loss.options and name not in loss.arguments:
+                continue
             member = archive.member(name)
             if name in loss.options and not member.ndim:
                 self._options[name] = member.whole().item()
             elif name in loss.arguments:
                 self._data[name] = member
-            elif name in loss.options:
+            else:
                 raise member.fault(f"expected one value (an array without axes), got shape {member.shape}")
         if loss.first.name not in self._data:
             raise archive.member(loss.first.name).fault("expected an array with axes, got one without")

@@ -283,7 +283,9 @@ class _NumericRecords(_Records):
         """Join the values of all lines: one array of numbers, or a list of arrays."""
         first = self._forms.get(name)
         if first is None:
-            rank = max(self._loss.arguments[name].ranks)
+            argument = self._loss.arguments[name]
+            own = argument is self._loss.first
+            rank = self._loss.sequence_rank(self._names or ()) if own else max(1, min(argument.ranks))
             return [array.reshape((0,) * rank) for array in column]
         if first.ndim == 0:
             return np.array(column)

@@ -158,8 +158,16 @@ class Loss:
 
     def call(self, batch: Batch, options: Options, reduction: str) -> npt.NDArray[np.float64]:
         """Call the function, with the options over what the file itself says."""
-        arguments = {**batch.arguments, **batch.options, **options, "reduction": reduction}
-        return np.atleast_1d(np.asarray(getattr(seqloss_rs, self.function)(**arguments), dtype=np.float64))
+        function = getattr(seqloss_rs, self.function)
+        arguments = {**self._left_out, **batch.arguments, **batch.options, **options, "reduction": reduction}
+        return np.atleast_1d(np.asarray(function(**arguments), dtype=np.float64))
+
+    @cached_property
+    def _left_out(self) -> dict[str, None]:
+        """The parameters without a default that a file may leave out all the same: None says so."""
+        parameters = inspect.signature(getattr(seqloss_rs, self.function)).parameters
+        empty = inspect.Parameter.empty
+        return {data.name: None for data in self.data if not data.required and parameters[data.name].default is empty}
 
 
 def score_steps(loss: Loss, batch: Batch, options: Options) -> Scored:

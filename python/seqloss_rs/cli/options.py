@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser, loss: Loss) -> None:
         keywords: dict[str, Any] = {
             "dest": PREFIX + name,
             "default": argparse.SUPPRESS,
-            "help": f"{words.get(name, '')} (default: {default})".replace("%", "%%").lstrip(),
+            "help": _help(words.get(name, ""), default).replace("%", "%%"),
         }
         if isinstance(default, bool):
             keywords["action"] = argparse.BooleanOptionalAction
@@ -45,8 +45,13 @@ def add_flags(parser: argparse.ArgumentParser, loss: Loss) -> None:
             if choices and name not in loss.parsers:
                 keywords["choices"] = choices
             else:
-                keywords["metavar"] = name.upper()
+                optional = typing.get_args(hints.get(name)) == (bool, type(None))
+                keywords["metavar"] = "{true,false}" if optional else name.upper()
         group.add_argument(flag(name), **keywords)
+
+
+def _help(words: str, default: Any) -> str:
+    return words if default is None else f"{words} (default: {default})".lstrip()
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -57,12 +57,15 @@ def open_writer(path: str | None, form: str) -> Iterator[Writer]:
                 table.finish(stream)
 
 
-def to_json(fields: Mapping[str, Any], *, indent: int | None = None) -> str:
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+def to_json(fields: Mapping[str, Any]) -> str:
     """Write valid JSON: a number that is not finite is null, since JSON has no other word for it."""
     try:
-        return json.dumps(fields, ensure_ascii=False, allow_nan=False, indent=indent)
+        return ENCODER.encode(fields)
     except ValueError:
-        return json.dumps(_finite(fields), ensure_ascii=False, allow_nan=False, indent=indent)
+        return ENCODER.encode(_finite(fields))
 
 
 def _finite(value: Any) -> Any:
@@ -80,15 +83,15 @@ def destination(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    target = os.path.realpath(path)
     try:
-        mode = os.stat(target).st_mode
+        mode = os.stat(path).st_mode
     except OSError:
         mode = stat.S_IFREG
     if stat.S_ISDIR(mode):
         raise DataError("cannot be written: it is a directory", file=path)
-    # A pipe or a device has a meaning under its own name only.
-    temporary = target if not stat.S_ISREG(mode) else f"{target}.{os.getpid()}.part"
+    # A pipe or a device has a meaning under its own name only; a link stays a link to what is replaced.
+    target = os.path.realpath(path) if stat.S_ISREG(mode) else path
+    temporary = f"{target}.{os.getpid()}.part" if stat.S_ISREG(mode) else target
     try:
         with open(temporary, "wb") as stream:
             yield stream
