@@ -45,7 +45,8 @@ class Problem:
     """The arguments of one call.
 
     `by_sequence` has the arguments with one entry a sequence, `shared` all others. `lengths_of` says which keyword
-    gives the lengths of which argument, when that argument is padded.
+    gives the lengths of which argument, when that argument is padded; `empty` has the arguments of no sequences at all,
+    and `known` what has been computed from all this.
     """
 
     function: str
@@ -54,6 +55,7 @@ class Problem:
     lengths_of: dict[str, str]
     shared: dict[str, Any] = field(default_factory=dict)
     empty: dict[str, Array] = field(default_factory=dict)
+    known: dict[str, reference.Terms] = field(default_factory=dict)
 
     @property
     def loss(self) -> Callable[..., Any]:
@@ -163,6 +165,12 @@ class Case:
         return reference.reduce(self.reference_terms(problem), reduction, normalizer)
 
     def reference_terms(self, problem: Problem) -> reference.Terms:
+        """The terms by the definition; slow, so computed once."""
+        if "terms" not in problem.known:
+            problem.known["terms"] = self.compute_terms(problem)
+        return problem.known["terms"]
+
+    def compute_terms(self, problem: Problem) -> reference.Terms:
         """The terms by the definition."""
         given = {**problem.by_sequence, **problem.shared}
         if "rewards" in given and not given["rewards"]:

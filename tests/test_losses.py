@@ -222,7 +222,7 @@ def test_a_list_of_arrays_of_one_length_is_ragged_all_the_same() -> None:
 def test_lengths_as_lists_tuples_and_arrays(length_type: Callable[[Any], Any]) -> None:
     predictions = np.arange(12.0).reshape(3, 4)
     value = seqloss_rs.mse_loss(predictions, predictions * 0, lengths=length_type([4, 0, 1]), reduction="sequence")
-    assert value.tolist() == [14.0, 0.0, 64.0]
+    np.testing.assert_array_equal(value, [14.0, 0.0, 64.0])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -312,8 +312,8 @@ def test_a_group_axis(variant: str, baseline: Any) -> None:
         assert gradient.shape == (count, group, *positional[0].shape[1:])
         expected = case.expected(problem, reduction)
         if reduction in ("none", "sequence", "sequence_mean"):
-            assert value.shape[:2] == (count, group)
-            value = value.reshape(group * count, *value.shape[2:])
+            assert np.shape(value)[:2] == (count, group)
+            value = np.reshape(value, (group * count, *np.shape(value)[2:]))
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14, err_msg=reduction)
 
 
@@ -364,6 +364,42 @@ def test_long_ctc_in_float32(scale: float) -> None:
     value, gradient = seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(logits, target, reduction="sum")
     assert value == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(gradient, np.exp(log_p) - posterior, atol=5e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [30.0, 300.0, 1e3, 3e3, 1e4, 1e5, 1e6, 1e8, 1e12])
+def test_ctc_of_logits_of_any_size(scale: float, dtype: str) -> None:
+    """Probabilities far below the smallest number that a float has."""
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        logits = (generator.normal(size=(30, 6)) * scale).astype(dtype)
+        target = generator.integers(1, 6, int(generator.integers(0, 11)))
+        log_p = np.array([log_probabilities(row, "logits") for row in logits])
+        loss, posterior = ctc_by_recursion(log_p, target, 0)
+        # The other form of the recursion adds log-probabilities, whose last digit is worth so much.
+        digit = np.abs(log_p).max() * 30 * np.finfo(np.float64).eps
+        value, gradient = seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(logits, target, reduction="sum")
+        assert value == pytest.approx(loss, rel=1e-12 if dtype == "float64" else 1e-6)
+        most = (1e-10 if dtype == "float64" else 5e-6) + 10 * digit
+        np.testing.assert_allclose(gradient, np.exp(log_p) - posterior, atol=most, rtol=0)
+        value, gradient = seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(
+            log_p, target, scores="log_probs", reduction="sum"
+        )
+        assert value == pytest.approx(loss, rel=1e-12)
+        np.testing.assert_allclose(gradient, -posterior, atol=1e-10 + 10 * digit, rtol=0)
+
+
+@pytest.mark.parametrize("masked", [-1e4, -1e9, float(np.finfo(np.float32).min)])
+def test_ctc_with_classes_that_are_masked_by_a_large_number(masked: float) -> None:
+    generator = np.random.default_rng(4)
+    logits = generator.normal(size=(12, 8)).astype(np.float32)
+    logits[:, 5:] = masked
+    target = np.array([1, 1, 4])
+    value, gradient = seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(logits, target, reduction="sum")
+    expected, slope = seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(logits[:, :5].copy(), target, reduction="sum")
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(gradient[:, :5], slope, atol=1e-6)
+    assert not gradient[:, 5:].any()
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

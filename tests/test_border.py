@@ -1,0 +1,168 @@
+"""The public names: signatures as designed, docstrings that say what goes in and out, lists that agree."""
+
+import inspect
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import seqloss_rs
+from cases import CASES, TEXT_LOSSES
+from seqloss_rs import _native, losses, text
+
+# As people read them; a default that is None, a number or a word is part of the promise.
+SIGNATURES = {
+    "cross_entropy_loss": """(logits, targets, *, scores='logits', lengths=None, mask=None, weights=None,
+        class_weights=None, ignore_index=-100, label_smoothing=0.0, reduction='mean', normalizer=None)""",
+    "mse_loss": "(predictions, targets, *, lengths=None, mask=None, weights=None, reduction='mean', normalizer=None)",
+    "mae_loss": "(predictions, targets, *, lengths=None, mask=None, weights=None, reduction='mean', normalizer=None)",
+    "ctc_loss": """(logits, targets, input_lengths=None, target_lengths=None, *, blank=0, scores='logits', layout='NTC',
+        zero_infinity=False, reduction='mean', normalizer=None)""",
+    "bleu_loss": """(hypotheses, references, *, max_order=4, smoothing='exp', effective_order=None, tokenize='13a',
+        lowercase=False, lengths=None, reference_lengths=None, reduction='mean', normalizer=None)""",
+    "rouge_loss": """(hypotheses, references, *, variant='rougeL', measure='f', stem=False, lengths=None,
+        reference_lengths=None, reduction='mean', normalizer=None)""",
+    "reinforce_loss": """(logits, actions, rewards, *, baseline=None, discount=None, scores='logits', lengths=None,
+        mask=None, reduction='mean', normalizer=None)""",
+    "value_and_grad": "(loss, grad_output=None, out=None)",
+    "ctc_greedy_decode": "(logits, input_lengths=None, *, blank=0, layout='NTC')",
+}
+PUBLIC = {
+    *SIGNATURES,
+    "Bleu",
+    "Rouge",
+    "ErrorRate",
+    "InternalError",
+    "set_num_threads",
+    "get_num_threads",
+    "show_config",
+}
+LOSSES = [name for name in SIGNATURES if name.endswith("_loss")]
+
+
+def plain_signature(function: Any) -> str:
+    """A signature without annotations."""
+    signature = inspect.signature(function)
+    parameters = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures(name: str) -> None:
+    assert plain_signature(getattr(seqloss_rs, name)) == re.sub(r"\s+", " ", SIGNATURES[name])
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_every_parameter_has_a_type(name: str) -> None:
+    signature = inspect.signature(getattr(seqloss_rs, name))
+    for parameter in signature.parameters.values():
+        assert parameter.annotation is not inspect.Parameter.empty, parameter
+    assert signature.return_annotation is not inspect.Signature.empty
+
+
+def test_the_public_names() -> None:
+    assert len(seqloss_rs.__all__) == len(set(seqloss_rs.__all__))
+    assert set(seqloss_rs.__all__) >= PUBLIC
+    for name in seqloss_rs.__all__:
+        assert hasattr(seqloss_rs, name)
+    shown = {name for name in dir(seqloss_rs) if not name.startswith("_")}
+    modules = {name for name in shown if inspect.ismodule(getattr(seqloss_rs, name))}
+    assert shown - modules == {name for name in seqloss_rs.__all__ if not name.startswith("_")}
+
+
+def test_the_lists_of_losses_agree() -> None:
+    assert {case.name for case in CASES} | set(TEXT_LOSSES) == set(LOSSES)
+    assert {name for name in seqloss_rs.__all__ if name.endswith("_loss")} == set(LOSSES)
+    faces = {name for module in (losses, text) for name in vars(module) if name.endswith("_loss")}
+    assert faces == set(LOSSES)
+    native = {name for name in dir(_native) if not name.startswith("_")}
+    for name in LOSSES:
+        short = name.removesuffix("_loss")
+        assert {name, short} & native, f"_native has neither {name} nor {short}"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_docstrings(name: str) -> None:
+    public = getattr(seqloss_rs, name)
+    document = inspect.getdoc(public)
+    assert document
+    first = document.split("\n\n")[0]
+    assert first.endswith("."), first
+    if name == "InternalError":
+        return
+    assert ">>>" in document, "no example"
+    if inspect.isclass(public):
+        return
+    parameters = list(inspect.signature(public).parameters)
+    if parameters:
+        assert "Parameters\n----------" in document
+    for parameter in parameters:
+        told = re.search(rf"^(\w+, )*{parameter}(, \w+)*( : .+)?$", document, re.MULTILINE)
+        assert told, f"{parameter} is not told of"
+    if name in LOSSES:
+        for section in ("Parameters", "Returns", "Raises", "Examples", "References"):
+            section = f"{section}\n{'-' * len(section)}"
+            assert section in document
+        assert re.search(r"\(N\b", document), "no shapes"
+        assert "ValueError" in document
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_public_names_say_that_they_are_of_the_package(name: str) -> None:
+    assert getattr(seqloss_rs, name).__module__.split(".")[0] == "seqloss_rs"
+    assert "_native" not in getattr(seqloss_rs, name).__module__
+
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "cross_entropy_loss": (np.zeros((1, 2, 3)), np.zeros((1, 2), np.int64)),
+    "mse_loss": (np.zeros(2), np.zeros(2)),
+    "mae_loss": (np.zeros(2), np.zeros(2)),
+    "ctc_loss": (np.zeros((1, 2, 3)), [[1]]),
+    "bleu_loss": (["a"], ["a"]),
+    "rouge_loss": (["a"], ["a"]),
+    "reinforce_loss": (np.zeros((1, 2, 3)), np.zeros((1, 2), np.int64), np.zeros(1)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_is_optional_goes_by_name_only(name: str) -> None:
+    loss = getattr(seqloss_rs, name)
+    positional = [
+        parameter
+        for parameter in inspect.signature(loss).parameters.values()
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+    loss(*ARGUMENTS[name])
+    too_many = [*ARGUMENTS[name], *[None] * (len(positional) + 1 - len(ARGUMENTS[name]))]
+    with pytest.raises(TypeError, match="positional"):
+        loss(*too_many)
+    with pytest.raises(TypeError, match="no_such_keyword"):
+        loss(*ARGUMENTS[name], no_such_keyword=1)
+    with pytest.raises(TypeError, match=positional[0].name):
+        loss()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_gradient_is_asked_for_in_one_way_only(name: str) -> None:
+    """However a loss and `value_and_grad` agree with one another, nobody else sees it."""
+    shown = set(inspect.signature(getattr(seqloss_rs, name)).parameters)
+    assert not {parameter for parameter in shown if parameter.startswith("_") or "grad" in parameter}
+
+
+def test_a_number_stays_a_python_float() -> None:
+    for name in LOSSES:
+        for reduction in ("mean", "sum", "batch_mean"):
+            assert type(getattr(seqloss_rs, name)(*ARGUMENTS[name], reduction=reduction)) is float
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert version("seqloss-rs") == seqloss_rs.__version__
+
+
+def test_the_only_requirement_is_numpy() -> None:
+    from importlib.metadata import requires
+
+    always = [line for line in requires("seqloss-rs") or [] if "extra ==" not in line]
+    assert [re.split(r"[^\w-]", line)[0].lower() for line in always] == ["numpy"]
