@@ -329,9 +329,8 @@ def test_texts_are_scored_from_every_form(name: str, form: str, program: Program
     check(outcome, lines, function(SENTENCES, ANSWERS, reduction="none"))
     corpus = 1 - function(SENTENCES, ANSWERS, reduction="corpus")
     assert outcome.summary[f"corpus_{name}"] == pytest.approx(corpus * (100 if name == "bleu" else 1), rel=1e-12)
-    if form in ("jsonl", "text"):
-        assert [line["hypothesis"] for line in lines] == SENTENCES
-        assert [line["reference"] for line in lines] == ANSWERS
+    assert [line["hypothesis"] for line in lines] == SENTENCES
+    assert [line["reference"] for line in lines] == ANSWERS
     assert [line["length"] for line in lines] == [len(sentence.split()) for sentence in SENTENCES]
     if name == "bleu":
         assert [line["reference_length"] for line in lines] == [len(answer.split()) for answer in ANSWERS]
@@ -850,6 +849,14 @@ BROKEN: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
         "data.jsonl",
         written('{"logits": [[1, 2]], "targets": [1]}\n{"logits": [[1, 2, 3]], "targets": [1]}\n'),
         "line 2: field 'logits': expected the form of the lines before",
+    ),
+    "a list and a number": (
+        "reinforce",
+        "data.jsonl",
+        written(
+            '{"logits": [[1, 2]], "actions": [1], "rewards": []}\n{"logits": [[1, 2]], "actions": [1], "rewards": 2}\n'
+        ),
+        "line 1: field 'rewards': expected a number as in the other lines, got an empty list",
     ),
     "a field that comes late": (
         "mse",

@@ -274,7 +274,9 @@ def test_hostile_classes_and_hostile_lines_are_escaped(program: Program, tmp_pat
         ('{"loss": 1}\n{"los": 1}\n', "line 2: field 'loss': is missing"),
         ('{"loss": "1"}\n', "line 1: field 'loss': expected a number or null, got '1'"),
         ('{"loss": 1\n', "line 1: is not JSON"),
-        (b"loss\n1\n\xff\n", "is not CSV in UTF-8"),
+        (b"loss\n1\n\xff\n", "it is no text in UTF-8"),
+        (b"PK\x03\x04\xb0\xff", "it is no text in UTF-8"),
+        (b'loss\n"' + b"x" * 200_000, "line 2: is not CSV: field larger than field limit"),
         (b"\x1f\x8b\x08\x00", "compressed by gzip"),
     ],
 )

@@ -123,9 +123,11 @@ class _Call:
             _check_count(self._texts, self._texts.shape[0] if self._texts.ndim else None, count)
         for start, stop in _runs(sizes, self._loss.whole(self._effective)):
             arguments = {name: column.take(start, stop) for name, column in columns.items()}
+            kept: list[dict[str, Any]] = []
             if self._loss.is_text:
                 for name in ("hypotheses", "references"):
                     arguments[name] = _texts_or_ids(self._data[name], arguments[name])
+                kept = _kept_texts(arguments["hypotheses"], arguments["references"])
             yield Batch(
                 file=self._path,
                 records=range(start, stop),
@@ -133,6 +135,7 @@ class _Call:
                 arguments={**arguments, **self._shared},
                 axes={name: column.axis for name, column in columns.items()},
                 options=self._options,
+                kept=kept,
                 texts=None if self._texts is None else _strings(self._texts, self._texts.rows(stop - start)),
                 classes=self._classes,
                 done=stop / count,
@@ -271,6 +274,18 @@ def _strings(member: Member, values: npt.NDArray[Any]) -> list[Any]:
     if values.dtype.kind != "U":
         raise member.fault(f"expected strings, got {values.dtype}")
     return list(values.tolist())
+
+
+def _kept_texts(hypotheses: Any, references: Any) -> list[dict[str, Any]]:
+    """Return the texts under the names that they have in lines; token ids stay in the file."""
+    if not (isinstance(hypotheses, list) and isinstance(references, list) and hypotheses):
+        return []
+    if not isinstance(hypotheses[0], str):
+        return []
+    return [
+        {"hypothesis": hypothesis, "reference" if isinstance(reference, str) else "references": reference}
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
 
 
 def _texts_or_ids(member: Member, values: Any) -> Any:

@@ -209,7 +209,7 @@ class _NumericRecords(_Records):
             kept.append({name: item for name, item in value.items() if name not in values})
             for name, item in values.items():
                 columns.setdefault(name, []).append(item)
-        return {name: self._joined(name, column) for name, column in columns.items()}, kept
+        return {name: self._joined(name, column, records) for name, column in columns.items()}, kept
 
     def _values(self, value: dict[str, Any], number: int) -> dict[str, npt.NDArray[Any]]:
         loss = self._loss
@@ -279,7 +279,7 @@ class _NumericRecords(_Records):
                 )
         return array
 
-    def _joined(self, name: str, column: list[npt.NDArray[Any]]) -> Any:
+    def _joined(self, name: str, column: list[npt.NDArray[Any]], records: Sequence[int]) -> Any:
         """Join the values of all lines: one array of numbers, or a list of arrays."""
         first = self._forms.get(name)
         if first is None:
@@ -288,6 +288,9 @@ class _NumericRecords(_Records):
             rank = self._loss.sequence_rank(self._names or ()) if own else max(1, min(argument.ranks))
             return [array.reshape((0,) * rank) for array in column]
         if first.ndim == 0:
+            for number, array in zip(records, column, strict=True):
+                if array.ndim:
+                    raise self.fault("expected a number as in the other lines, got an empty list", number, name)
             return np.array(column)
         # An empty list says nothing of its inner axes; they are those of the others.
         return [array if array.size else np.empty((0, *first.shape[1:]), dtype=first.dtype) for array in column]

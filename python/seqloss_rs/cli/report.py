@@ -99,10 +99,12 @@ def _read(path: str) -> Iterator[tuple[int, Line]]:
             names = next(rows, [])
             if "loss" not in names:
                 raise DataError("is neither lines of JSON nor CSV with a column 'loss'", file=path)
-            for cells in rows:
+            for cells in filter(None, rows):
                 yield rows.line_num, _typed(names, cells)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"is not CSV in UTF-8: {error}", file=path, record=f"line {rows.line_num}") from None
+        except UnicodeDecodeError:
+            raise DataError("is neither lines of JSON nor CSV: it is no text in UTF-8", file=path) from None
+        except csv.Error as error:
+            raise DataError(f"is not CSV: {error}", file=path, record=f"line {rows.line_num}") from None
 
 
 TEXTS = {"file", "function", "text", "target", "hypothesis", "reference"}
