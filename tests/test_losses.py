@@ -312,8 +312,8 @@ def test_a_group_axis(variant: str, baseline: Any) -> None:
         assert gradient.shape == (count, group, *positional[0].shape[1:])
         expected = case.expected(problem, reduction)
         if reduction in ("none", "sequence", "sequence_mean"):
-            assert np.shape(value)[:2] == (count, group)
-            value = np.reshape(value, (group * count, *np.shape(value)[2:]))
+            assert np.asarray(value).shape[:2] == (count, group)
+            value = np.reshape(value, (group * count, *np.asarray(value).shape[2:]))
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14, err_msg=reduction)
 
 
