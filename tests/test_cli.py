@@ -1247,6 +1247,23 @@ def test_help_says_what_there_is(program: Program, capfd: pytest.CaptureFixture[
             assert word in words
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_few_letters_gets_what_it_can_show(encoding: str, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"hypothesis": "a", "reference": "é"}\n', encoding="utf-8")
+
+    def run(*arguments: object) -> str:
+        command = [sys.executable, "-m", "seqloss_rs", *map(str, arguments)]
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)
+        assert done.stderr == b""
+        return done.stdout.decode(encoding)
+
+    assert "BLEU" in run("score", "bleu", "--help")
+    assert strict(run("doctor"))["passed"]
+    assert strict(run("score", "bleu", data))["count"] == 1
+
+
 def test_every_loss_of_the_package_can_be_scored() -> None:
     functions = {name for name in seqloss_rs.__all__ if name.endswith("_loss")}
     assert {loss.function for loss in LOSSES.values()} == functions

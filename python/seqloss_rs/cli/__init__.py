@@ -6,6 +6,7 @@ One room for each command; `losses.py` is the list of what can be scored. Nothin
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for bad data, 2 for bad usage; as shells have it, 130 after Ctrl-C and 141 when
         the reader of the output has gone.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that lacks a letter gets its number; as JSON has it, so that a summary stays JSON.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = _parse(sys.argv[1:] if argv is None else list(argv))
         # Where a statistic of huge losses is beyond all floats, infinity is the answer and needs no warning.

@@ -449,7 +449,7 @@ LOSSES: dict[str, Loss] = {
             known=KnownValue(
                 {"logits": np.zeros((1, 2, 2)), "targets": np.array([[1]])},
                 -math.log(0.75),
-                "three paths of four: −ln ¾",
+                "three paths of four: -ln(3/4)",
             ),
         ),
         Loss(
@@ -465,7 +465,7 @@ LOSSES: dict[str, Loss] = {
             known=KnownValue(
                 {"hypotheses": ["a b c d e"], "references": ["a b c d f"]},
                 1.0 - (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25,
-                "matches 4/5, 3/4, 2/3, 1/2: 1 − (1/5)^¼",
+                "matches 4/5, 3/4, 2/3, 1/2: 1 - (1/5)^(1/4)",
             ),
         ),
         Loss(
@@ -478,7 +478,7 @@ LOSSES: dict[str, Loss] = {
             conclude=conclude_rouge,
             adds="length in words",
             known=KnownValue(
-                {"hypotheses": ["the cat"], "references": ["the cat sat"]}, 0.2, "precision 1, recall 2/3: 1 − F = 1/5"
+                {"hypotheses": ["the cat"], "references": ["the cat sat"]}, 0.2, "precision 1, recall 2/3: 1 - F = 1/5"
             ),
         ),
         Loss(

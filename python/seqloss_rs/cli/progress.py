@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from typing import IO
+from typing import TextIO
 
 __all__ = ["Progress"]
 
@@ -26,12 +26,13 @@ class Progress:
         False draws nothing even on a terminal.
     """
 
-    def __init__(self, stream: IO[str], files: int, shown: bool = True):
+    def __init__(self, stream: TextIO, files: int, shown: bool = True):
         self._stream = stream
         self._files = files
         self._shown = shown and stream.isatty()
         self._start = time.monotonic()
         self._drawn = 0.0
+        self._full, self._empty = ("█", "░") if "utf" in (stream.encoding or "").lower() else ("#", "-")
 
     def update(self, file: int, share: float, samples: int) -> None:
         """Say that a share of file number `file` (from 0) is done, and how many samples there have been."""
@@ -44,7 +45,7 @@ class Progress:
         if not math.isnan(share):
             done = (file + share) / self._files
             filled = round(done * WIDTH)
-            text = f"{'█' * filled}{'░' * (WIDTH - filled)} {done:4.0%}  {text}"
+            text = f"{self._full * filled}{self._empty * (WIDTH - filled)} {done:4.0%}  {text}"
         columns = shutil.get_terminal_size().columns
         self._stream.write(f"\r\x1b[K{text[: columns - 1]}")
         self._stream.flush()
