@@ -44,7 +44,7 @@ pub fn forked() {
 /// Sets the number of threads for the whole process.
 pub fn set_threads(threads: usize) -> Result<(), Error> {
     if threads == 0 || threads > MAX_THREADS {
-        return Err(Error::range("threads", &[], threads as i64, format!("a number of threads in 1..={MAX_THREADS}")));
+        return Err(Error::Value(format!("threads is {threads}, which is not in 1..={MAX_THREADS}")));
     }
     CHOSEN.store(threads, Ordering::Relaxed);
     Ok(())

@@ -381,14 +381,21 @@ class ValueAndGrad(Generic[P, R]):
             raise TypeError(f"loss is {loss!r}, expected one of {', '.join(_DIFFERENTIABLE)} or a partial of one")
         self._native = getattr(_native, name)
         self._defaults = (function.__kwdefaults__ or {}) | defaults
+        # Parameters that may be passed by position or left out, with their places.
+        code, values = function.__code__, function.__defaults__ or ()
+        first = code.co_argcount - len(values)
+        self._optional = list(zip(range(first, code.co_argcount), code.co_varnames[first:], values, strict=False))
         self._arguments = arguments
         self.__wrapped__ = loss
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Any]:
         """Return (value, gradient)."""
-        result: tuple[R, Any] = self._native(
-            (self.grad_output, self.out), *self._arguments, *args, **(self._defaults | kwargs)
-        )
+        arguments = self._arguments + args
+        keywords = self._defaults | kwargs
+        for place, name, default in self._optional:
+            if place >= len(arguments):
+                keywords.setdefault(name, default)
+        result: tuple[R, Any] = self._native((self.grad_output, self.out), *arguments, **keywords)
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:

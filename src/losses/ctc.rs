@@ -19,7 +19,8 @@
 
 use std::ops::Range;
 
-use fearless_simd::dispatch;
+use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, f64x8};
 
 use super::Scores;
 use crate::error::Error;
@@ -28,9 +29,8 @@ use crate::input::{Labels, Sequences, zeros};
 use crate::loss::{Buffers, Loss, Piece};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
-use crate::simd::rows::{exp_sum, exp_sum_into, maximum, scale};
-use crate::simd::scaled::Scaled;
-use crate::simd::{level, math};
+use crate::simd::scaled::{self, BOTTOM, LANES, Scaled};
+use crate::simd::{level, rows};
 
 /// CTC with its checked inputs.
 pub struct Ctc<'a, E> {
@@ -148,27 +148,31 @@ impl<E: Element> Ctc<'_, E> {
         grow(alphas, row * kept.max(2))?;
         for t in 0..chain.frames {
             ticker.tick(self.logits.width + row)?;
-            piece.strip.read(t, 0, buffers, |x| chain.emit(self.scores, x, None));
-            if chain.emissions_are_nan() {
-                return Ok(f64::NAN);
-            }
+            // α of the frame before and of this one; of frame 0 there is none before.
             let (now, before) = (t % kept, (t + kept - 1) % kept);
-            if t == 0 {
-                chain.start(&mut alphas[..row]);
-            } else {
-                let [before, now] = alphas
-                    .get_disjoint_mut([before * row..(before + 1) * row, now * row..(now + 1) * row])
-                    .expect("rows do not overlap");
-                dispatch!(level(), _simd => chain.advance(before, now, t));
+            let rows = [now * row..(now + 1) * row, before * row..(before + 1) * row];
+            piece.strip.read(t, 0, buffers, |x| {
+                if t == 0 {
+                    dispatch!(level(), simd => chain.emit(simd, self.scores, x, None));
+                    return chain.start(&mut alphas[..row]);
+                }
+                let [now, before] = alphas.get_disjoint_mut(rows).expect("rows do not overlap");
+                dispatch!(level(), simd => {
+                    chain.emit(simd, self.scores, x, None);
+                    chain.advance(simd, before, now, t);
+                });
+            });
+            if chain.is_nan {
+                return Ok(f64::NAN);
             }
         }
         let last = match chain.frames {
             // Nothing was said, and nothing was to be.
-            0 => Scaled::ONE,
+            0 => (1.0, 0.0),
             frames => chain.end(&alphas[(frames - 1) % kept * row..][..row]),
         };
         chain.total = last;
-        let loss = -last.ln();
+        let loss = -scaled::ln(last);
         // Rounding may leave a certain path a little above 1.
         Ok(if self.scores == Scores::Logits && loss < 0.0 { 0.0 } else { loss + 0.0 })
     }
@@ -186,25 +190,24 @@ impl<E: Element> Ctc<'_, E> {
     ) -> Result<(), Error> {
         let row = chain.row();
         grow(betas, 2 * row)?;
-        betas[..2 * row].fill(0.0);
         let (mut after, mut now) = betas[..2 * row].split_at_mut(row);
-        chain.clear_row(after);
-        chain.clear_row(now);
+        chain.clear(after);
+        chain.clear(now);
         for t in (0..chain.frames).rev() {
             ticker.tick(2 * self.logits.width + 2 * row)?;
             let alpha = &alphas[t * row..(t + 1) * row];
             if t + 1 == chain.frames {
                 chain.finish(now);
-                dispatch!(level(), _simd => chain.posteriors(alpha, now, t));
-            } else {
-                dispatch!(level(), _simd => {
-                    chain.retreat(after, now, t);
-                    chain.posteriors(alpha, now, t);
-                });
             }
             piece.strip.read_and_write(t, 0, buffers, |x, out| {
-                let normal = chain.emit(self.scores, x, Some(&mut *out));
-                chain.write_slopes(out, normal, factor);
+                dispatch!(level(), simd => {
+                    if t + 1 < chain.frames {
+                        chain.retreat(simd, after, now, t);
+                    }
+                    chain.posteriors(simd, alpha, now, t);
+                    let normal = chain.emit(simd, self.scores, x, Some(&mut *out));
+                    chain.write_slopes(simd, out, normal, factor);
+                });
             });
             std::mem::swap(&mut after, &mut now);
         }
@@ -222,37 +225,43 @@ fn grow(memory: &mut Vec<f64>, length: usize) -> Result<(), Error> {
 
 /// The chain of blanks and labels of one sequence: which state follows which, and the probabilities of one frame.
 ///
-/// A row of states holds L + 1 blanks (mantissas, then exponents) and L + 2 labels, the first of which stands for the
-/// label before the first and is always 0: so every loop reads its neighbour without asking whether there is one.
+/// Everything is padded with zeros to whole vectors. A row of states holds the blanks (mantissas, then exponents) and the
+/// labels, of which one more stands before the first and is always 0: every loop reads its neighbours without asking
+/// whether there are any. States beside the band that share a vector with it are computed, too. Those that cannot be
+/// reached yet come out as 0. Those that no longer matter may be anything, and stay beside the band: they reach one state
+/// further with each frame, and so does the band.
 #[derive(Default)]
 struct Chain {
     frames: usize,
     /// L
     labels: usize,
+    /// L + 1, in whole vectors.
+    width: usize,
     /// Frames that the target needs: L, and one blank between equal labels.
     needed: usize,
-    /// Whether a path may come to a label straight from the label before; L + 1 of them, the last one 0.
+    /// 1 where a path may come to a label straight from the label before it, else 0.
     skips: Vec<f64>,
     /// The classes that occur, the blank first.
     classes: Vec<usize>,
     /// The place among them of each label.
-    place: Vec<u32>,
-    /// Probabilities of those classes in this frame.
-    of_class: Vec<Scaled>,
-    /// The same for every label; L + 1 of them, the last one 0.
-    mantissas: Vec<f64>,
-    exponents: Vec<f64>,
-    /// Posteriors of the classes in this frame.
+    places: Vec<u32>,
+    /// Scores of those classes in this frame, less the largest of the row, and their probabilities.
+    scores: Vec<f64>,
+    of_class: (Vec<f64>, Vec<f64>),
+    /// The probability of every label in this frame.
+    of_label: (Vec<f64>, Vec<f64>),
+    is_nan: bool,
+    /// Posteriors of every blank and label, and of every class.
+    blank_posterior: Vec<f64>,
+    label_posterior: Vec<f64>,
     posterior: Vec<f64>,
-    of_label: Vec<f64>,
-    of_blank: Vec<f64>,
-    /// What exp gave for the classes of the chain, where the whole row was written.
+    /// exp(x − max) of the classes that occur, where the whole row was written.
     unscaled: Vec<f64>,
-    /// The probability of all paths.
-    total: Scaled,
+    /// The probability of all paths, as mantissa and exponent.
+    total: (f64, f64),
 }
 
-/// One row of states, taken apart.
+/// One row of states, taken apart; mantissas and exponents.
 struct States<'a> {
     blank: (&'a [f64], &'a [f64]),
     label: (&'a [f64], &'a [f64]),
@@ -264,34 +273,41 @@ struct StatesMut<'a> {
 }
 
 impl Chain {
-    fn set(&mut self, labels: &[usize], blank: usize, frames: usize, places: &mut [u32]) {
+    fn set(&mut self, labels: &[usize], blank: usize, frames: usize, place_of: &mut [u32]) {
         self.frames = frames;
         self.labels = labels.len();
+        self.width = (labels.len() + 1).next_multiple_of(LANES);
         self.classes.clear();
         self.classes.push(blank);
-        self.place.clear();
+        self.places.clear();
         for &label in labels {
-            if places[label] == 0 {
-                places[label] = self.classes.len() as u32;
+            if place_of[label] == 0 {
+                place_of[label] = self.classes.len() as u32;
                 self.classes.push(label);
             }
-            self.place.push(places[label]);
+            self.places.push(place_of[label]);
         }
-        self.classes[1..].iter().for_each(|&class| places[class] = 0);
+        self.classes[1..].iter().for_each(|&class| place_of[class] = 0);
+        let repeats = labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        self.needed = labels.len() + repeats;
         self.skips.clear();
         self.skips.push(0.0);
         self.skips.extend(labels.windows(2).map(|pair| f64::from(u8::from(pair[0] != pair[1]))));
-        self.skips.resize(self.labels + 1, 0.0);
-        self.needed = labels.len() + labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        // One vector more, because going back reads the next label's.
+        self.skips.resize(self.width + LANES, 0.0);
+        self.skips[labels.len()..].fill(0.0);
         let classes = self.classes.len();
-        self.of_class.resize(classes, Scaled::ZERO);
+        for vector in [&mut self.scores, &mut self.of_class.0, &mut self.of_class.1] {
+            vector.clear();
+            vector.resize(classes.next_multiple_of(LANES), 0.0);
+        }
         self.posterior.resize(classes, 0.0);
         self.unscaled.resize(classes, 0.0);
-        for vector in [&mut self.mantissas, &mut self.exponents, &mut self.of_label, &mut self.of_blank] {
+        let (mantissas, exponents) = &mut self.of_label;
+        for vector in [mantissas, exponents, &mut self.blank_posterior, &mut self.label_posterior] {
             vector.clear();
-            vector.resize(self.labels + 1, 0.0);
+            vector.resize(self.width, 0.0);
         }
-        self.total = Scaled::ZERO;
     }
 
     fn is_feasible(&self) -> bool {
@@ -300,223 +316,203 @@ impl Chain {
 
     /// How many numbers a row of states takes.
     fn row(&self) -> usize {
-        4 * self.labels + 6
+        4 * (self.width + LANES)
     }
 
     fn states<'a>(&self, row: &'a [f64]) -> States<'a> {
-        let width = self.labels + 1;
-        let (blank, label) = row[..4 * self.labels + 6].split_at(2 * width);
-        States { blank: blank.split_at(width), label: label.split_at(width + 1) }
+        let (blank, label) = row.split_at(row.len() / 2);
+        States { blank: blank.split_at(blank.len() / 2), label: label.split_at(label.len() / 2) }
     }
 
     fn states_mut<'a>(&self, row: &'a mut [f64]) -> StatesMut<'a> {
-        let width = self.labels + 1;
-        let (blank, label) = row[..4 * self.labels + 6].split_at_mut(2 * width);
-        StatesMut { blank: blank.split_at_mut(width), label: label.split_at_mut(width + 1) }
+        let half = row.len() / 2;
+        let (blank, label) = row.split_at_mut(half);
+        StatesMut { blank: blank.split_at_mut(half / 2), label: label.split_at_mut(half / 2) }
     }
 
     /// The places that matter in frame t: they are reached from the start, and the end is reached from them.
     fn band(&self, t: usize) -> Range<usize> {
         let left = self.frames - 1 - t;
-        (self.labels.saturating_sub(left + 1))..(self.labels + 1).min(t + 2)
+        self.labels.saturating_sub(left + 1)..(self.labels + 1).min(t + 2)
     }
 
-    fn clear_row(&self, row: &mut [f64]) {
+    /// The same in whole vectors.
+    fn vectors(&self, t: usize) -> Range<usize> {
+        let band = self.band(t);
+        band.start / LANES * LANES..band.end.next_multiple_of(LANES)
+    }
+
+    fn clear(&self, row: &mut [f64]) {
         let StatesMut { blank, label } = self.states_mut(row);
         for (mantissas, exponents) in [blank, label] {
-            mantissas.fill(Scaled::ZERO.mantissa);
-            exponents.fill(Scaled::ZERO.exponent);
+            mantissas.fill(0.0);
+            exponents.fill(BOTTOM);
         }
     }
 
     /// The probabilities of one frame: of every class that occurs, and label by label. Returns 1/Σ exp(x − max) (1 where
-    /// the scores are logarithms already). Where the row's exponentials are wanted they are written to `out`.
-    fn emit<F: Float>(&mut self, scores: Scores, x: &[F], out: Option<&mut [F]>) -> f64 {
-        let (shift, log_sum, normal) = match (scores, out) {
-            (Scores::Logits, out) => {
-                let shift = maximum(x);
-                let sum = match out {
-                    None => exp_sum(x, shift),
-                    Some(out) => {
-                        let sum = exp_sum_into(x, shift, out);
-                        for (unscaled, &class) in self.unscaled.iter_mut().zip(&self.classes) {
-                            *unscaled = out[class].to_f64();
-                        }
-                        sum
-                    }
-                };
-                (shift.to_f64(), math::ln(sum), 1.0 / sum)
+    /// the scores are logarithms already). Where the gradient follows, the row's exponentials are written to `out`.
+    #[inline(always)]
+    fn emit<F: Float, S: Simd>(&mut self, simd: S, scores: Scores, x: &[F], out: Option<&mut [F]>) -> f64 {
+        let (shift, normal) = match (scores, out) {
+            (Scores::Logits, None) => {
+                let shift = rows::maximum_in(simd, x);
+                (shift.to_f64(), 1.0 / rows::exp_sum_in(simd, x, shift))
+            }
+            (Scores::Logits, Some(out)) => {
+                let shift = rows::maximum_in(simd, x);
+                let normal = 1.0 / rows::exp_sum_into_in(simd, x, shift, out);
+                for (unscaled, &class) in self.unscaled.iter_mut().zip(&self.classes) {
+                    *unscaled = out[class].to_f64();
+                }
+                (shift.to_f64(), normal)
             }
             (_, out) => {
                 if let Some(out) = out {
                     out.fill(F::default());
                     self.unscaled.fill(0.0);
                 }
-                (0.0, 0.0, 1.0)
+                (0.0, 1.0)
             }
         };
-        for (scaled, &class) in self.of_class.iter_mut().zip(&self.classes) {
-            *scaled = Scaled { mantissa: (x[class].to_f64() - shift) - log_sum, exponent: 0.0 };
+        self.is_nan = normal.is_nan();
+        for (score, &class) in self.scores.iter_mut().zip(&self.classes) {
+            *score = x[class].to_f64() - shift;
+            // +∞ is not the logarithm of a probability either.
+            self.is_nan |= score.is_nan() || *score == f64::INFINITY;
         }
-        dispatch!(level(), _simd => self.exponentiate());
+        // exp(x − max) / Σ needs no logarithm of the sum: it is a factor of the mantissa.
+        let over_sum = Scaled::splat(simd, (normal, 0.0));
+        for at in (0..self.scores.len()).step_by(LANES) {
+            let probability = Scaled::exp(simd, f64x8::from_slice(simd, &self.scores[at..at + LANES])).times(over_sum);
+            probability.store((&mut self.of_class.0, &mut self.of_class.1), at);
+        }
+        let labels = self.of_label.0.iter_mut().zip(&mut self.of_label.1);
+        for ((mantissa, exponent), &place) in labels.zip(&self.places) {
+            *mantissa = self.of_class.0[place as usize];
+            *exponent = self.of_class.1[place as usize];
+        }
         normal
     }
 
-    #[inline(always)]
-    fn exponentiate(&mut self) {
-        for scaled in &mut self.of_class {
-            let x = scaled.mantissa;
-            // Neither NaN nor +∞ is the logarithm of a probability.
-            *scaled = if x < f64::INFINITY { Scaled::exp(x) } else { Scaled { mantissa: f64::NAN, exponent: 0.0 } };
-        }
-        let emissions = self.mantissas.iter_mut().zip(&mut self.exponents);
-        for ((mantissa, exponent), &place) in emissions.zip(&self.place) {
-            let scaled = self.of_class[place as usize];
-            *mantissa = scaled.mantissa;
-            *exponent = scaled.exponent;
-        }
-    }
-
-    fn emissions_are_nan(&self) -> bool {
-        self.of_class.iter().any(|scaled| scaled.mantissa.is_nan())
+    fn of_blank(&self) -> (f64, f64) {
+        (self.of_class.0[0], self.of_class.1[0])
     }
 
     /// α of frame 0: the first blank, or the first label.
     fn start(&self, row: &mut [f64]) {
-        self.clear_row(row);
+        self.clear(row);
         let StatesMut { blank, label } = self.states_mut(row);
-        let first = self.of_class[0].normal();
-        (blank.0[0], blank.1[0]) = (first.mantissa, first.exponent);
+        put(blank, 0, self.of_blank());
         if self.labels > 0 {
-            let first = Scaled { mantissa: self.mantissas[0], exponent: self.exponents[0] }.normal();
-            (label.0[1], label.1[1]) = (first.mantissa, first.exponent);
+            put(label, 1, (self.of_label.0[0], self.of_label.1[0]));
         }
     }
 
     /// The sum over the last blank and the last label.
-    fn end(&self, row: &[f64]) -> Scaled {
+    fn end(&self, row: &[f64]) -> (f64, f64) {
         let States { blank, label } = self.states(row);
         let place = self.labels;
-        let blank = Scaled { mantissa: blank.0[place], exponent: blank.1[place] };
-        let label = Scaled { mantissa: label.0[place], exponent: label.1[place] };
-        Scaled::sum_of_two(blank, label).normal()
+        scaled::sum((blank.0[place], blank.1[place]), (label.0[place], label.1[place]))
     }
 
     /// α of frame t from that of the frame before.
     #[inline(always)]
-    fn advance(&self, before: &[f64], now: &mut [f64], t: usize) {
-        let band = self.band(t);
+    fn advance<S: Simd>(&self, simd: S, before: &[f64], now: &mut [f64], t: usize) {
+        let vectors = self.vectors(t);
         let before = self.states(before);
-        let now = self.states_mut(now);
-        let count = band.len();
-        // Slices of one length let the compiler drop the checks and make vectors of the loop.
-        let (bm, be) = (&before.blank.0[band.clone()], &before.blank.1[band.clone()]);
-        let (pm, pe) = (&before.label.0[band.clone()], &before.label.1[band.clone()]);
-        let own = band.start + 1..band.end + 1;
-        let (am, ae) = (&before.label.0[own.clone()], &before.label.1[own.clone()]);
-        let (em, ee) = (&self.mantissas[band.clone()], &self.exponents[band.clone()]);
-        let skips = &self.skips[band.clone()];
-        let (out_bm, out_be) = (&mut now.blank.0[band.clone()], &mut now.blank.1[band.clone()]);
-        let (out_am, out_ae) = (&mut now.label.0[own.clone()], &mut now.label.1[own]);
-        let q = self.of_class[0];
-        for j in 0..count {
-            let blank = Scaled { mantissa: bm[j], exponent: be[j] };
-            let label = Scaled { mantissa: am[j], exponent: ae[j] };
-            let previous = Scaled { mantissa: pm[j], exponent: pe[j] };
-            let emission = Scaled { mantissa: em[j], exponent: ee[j] };
-            let to_blank = Scaled::sum_of_two(blank, previous).times(q).normal();
-            let to_label = Scaled::sum(label, blank, previous, skips[j]).times(emission).normal();
-            (out_bm[j], out_be[j]) = (to_blank.mantissa, to_blank.exponent);
-            (out_am[j], out_ae[j]) = (to_label.mantissa, to_label.exponent);
+        let StatesMut { blank: now_blank, label: now_label } = self.states_mut(now);
+        let q = Scaled::splat(simd, self.of_blank());
+        let zero = Scaled::splat(simd, (0.0, BOTTOM));
+        for j in vectors.clone().step_by(LANES) {
+            let blank = Scaled::load(simd, before.blank, j);
+            let previous = Scaled::load(simd, before.label, j);
+            let label = Scaled::load(simd, before.label, j + 1);
+            let emission = Scaled::load(simd, (&self.of_label.0, &self.of_label.1), j);
+            let skip = f64x8::from_slice(simd, &self.skips[j..j + LANES]);
+            let skipping = Scaled { mantissa: previous.mantissa * skip, exponent: previous.exponent };
+            blank.plus(previous).times(q).normal().store((&mut *now_blank.0, &mut *now_blank.1), j);
+            let label = label.plus_two(blank, skipping).times(emission).normal();
+            label.store((&mut *now_label.0, &mut *now_label.1), j + 1);
         }
-        // The next frame reads one place further, and the label before the first.
-        (now.label.0[0], now.label.1[0]) = (Scaled::ZERO.mantissa, Scaled::ZERO.exponent);
-        if band.end <= self.labels {
-            (now.blank.0[band.end], now.blank.1[band.end]) = (Scaled::ZERO.mantissa, Scaled::ZERO.exponent);
-            (now.label.0[band.end + 1], now.label.1[band.end + 1]) = (Scaled::ZERO.mantissa, Scaled::ZERO.exponent);
+        // The next frame may read one vector further, and reads the place before the first label.
+        put((&mut *now_label.0, &mut *now_label.1), 0, (0.0, BOTTOM));
+        if vectors.end < self.width {
+            zero.store(now_blank, vectors.end);
+            zero.store(now_label, vectors.end + 1);
         }
     }
 
     /// β of the last frame: 1 at the last blank and the last label.
     fn finish(&self, row: &mut [f64]) {
         let StatesMut { blank, label } = self.states_mut(row);
-        let place = self.labels;
-        (blank.0[place], blank.1[place]) = (Scaled::ONE.mantissa, Scaled::ONE.exponent);
-        if place > 0 {
-            (label.0[place], label.1[place]) = (Scaled::ONE.mantissa, Scaled::ONE.exponent);
+        put(blank, self.labels, (1.0, 0.0));
+        if self.labels > 0 {
+            put(label, self.labels, (1.0, 0.0));
         }
     }
 
     /// β of frame t from that of the frame after, whose probabilities are those that were emitted last.
     #[inline(always)]
-    fn retreat(&self, after: &mut [f64], now: &mut [f64], t: usize) {
-        let width = self.labels + 1;
-        let after = self.states_mut(after);
-        // First the frame after is multiplied by its own probabilities, in place.
-        let band = self.band(t + 1);
-        let q = self.of_class[0];
-        let multiply = |(mantissas, exponents): (&mut [f64], &mut [f64]), m: &[f64], e: &[f64]| {
-            for (((mantissa, exponent), &m), &e) in mantissas.iter_mut().zip(exponents).zip(m).zip(e) {
-                let product = Scaled { mantissa: *mantissa, exponent: *exponent };
-                let product = product.times(Scaled { mantissa: m, exponent: e }).normal();
-                (*mantissa, *exponent) = (product.mantissa, product.exponent);
-            }
-        };
-        for (mantissa, exponent) in after.blank.0[band.clone()].iter_mut().zip(&mut after.blank.1[band.clone()]) {
-            let product = Scaled { mantissa: *mantissa, exponent: *exponent }.times(q).normal();
-            (*mantissa, *exponent) = (product.mantissa, product.exponent);
+    fn retreat<S: Simd>(&self, simd: S, after: &mut [f64], now: &mut [f64], t: usize) {
+        let StatesMut { blank: after_blank, label: after_label } = self.states_mut(after);
+        // First the states of the frame after are multiplied by their own probabilities, in place.
+        let q = Scaled::splat(simd, self.of_blank());
+        for j in self.vectors(t + 1).step_by(LANES) {
+            let blank = Scaled::load(simd, (&*after_blank.0, &*after_blank.1), j).times(q).normal();
+            blank.store((&mut *after_blank.0, &mut *after_blank.1), j);
+            let emission = Scaled::load(simd, (&self.of_label.0, &self.of_label.1), j);
+            let label = Scaled::load(simd, (&*after_label.0, &*after_label.1), j + 1).times(emission).normal();
+            label.store((&mut *after_label.0, &mut *after_label.1), j + 1);
         }
-        let own = band.start + 1..band.end + 1;
-        let labels = (&mut after.label.0[own.clone()], &mut after.label.1[own]);
-        multiply(labels, &self.mantissas[band.clone()], &self.exponents[band]);
-        // Then every state sums what it leads to. Behind the last blank there is nothing, so its place is apart.
-        let after = (after.blank, after.label);
-        let now = self.states_mut(now);
-        let band = self.band(t);
-        for j in band.clone() {
-            let blank = Scaled { mantissa: after.0.0[j], exponent: after.0.1[j] };
-            // Label j stands at place j + 1; there is none behind the last blank.
-            let label = Scaled { mantissa: after.1.0[j + 1], exponent: after.1.1[j + 1] };
-            let sum = Scaled::sum_of_two(blank, label).normal();
-            (now.blank.0[j], now.blank.1[j]) = (sum.mantissa, sum.exponent);
-        }
-        for j in band.start..band.end.min(width - 1) {
-            let label = Scaled { mantissa: after.1.0[j + 1], exponent: after.1.1[j + 1] };
-            let blank = Scaled { mantissa: after.0.0[j + 1], exponent: after.0.1[j + 1] };
-            let next = Scaled { mantissa: after.1.0[j + 2], exponent: after.1.1[j + 2] };
-            let sum = Scaled::sum(label, blank, next, self.skips[j + 1]).normal();
-            (now.label.0[j + 1], now.label.1[j + 1]) = (sum.mantissa, sum.exponent);
+        // Then every state sums what it leads to.
+        let (after_blank, after_label) = ((&*after_blank.0, &*after_blank.1), (&*after_label.0, &*after_label.1));
+        let StatesMut { blank: now_blank, label: now_label } = self.states_mut(now);
+        for j in self.vectors(t).step_by(LANES) {
+            let blank = Scaled::load(simd, after_blank, j);
+            let label = Scaled::load(simd, after_label, j + 1);
+            blank.plus(label).normal().store((&mut *now_blank.0, &mut *now_blank.1), j);
+            let next_blank = Scaled::load(simd, after_blank, j + 1);
+            let next = Scaled::load(simd, after_label, j + 2);
+            let skip = f64x8::from_slice(simd, &self.skips[j + 1..j + 1 + LANES]);
+            let skipping = Scaled { mantissa: next.mantissa * skip, exponent: next.exponent };
+            let label = label.plus_two(next_blank, skipping).normal();
+            label.store((&mut *now_label.0, &mut *now_label.1), j + 1);
         }
     }
 
     /// The posterior of every class in frame t: α β over the total, summed over the places of the class.
     #[inline(always)]
-    fn posteriors(&mut self, alpha: &[f64], beta: &[f64], t: usize) {
-        let band = self.band(t);
-        let alpha = self.states(alpha);
-        let beta = self.states(beta);
-        let total = self.total;
-        let inverse = 1.0 / total.mantissa;
-        let posterior = |am: f64, ae: f64, bm: f64, be: f64| {
-            Scaled { mantissa: am * bm * inverse, exponent: ae + be - total.exponent }.to_f64()
-        };
-        for j in band.clone() {
-            self.of_blank[j] = posterior(alpha.blank.0[j], alpha.blank.1[j], beta.blank.0[j], beta.blank.1[j]);
-            let (am, ae) = (alpha.label.0[j + 1], alpha.label.1[j + 1]);
-            self.of_label[j] = posterior(am, ae, beta.label.0[j + 1], beta.label.1[j + 1]);
+    fn posteriors<S: Simd>(&mut self, simd: S, alpha: &[f64], beta: &[f64], t: usize) {
+        let (alpha, beta) = (self.states(alpha), self.states(beta));
+        let over_total = Scaled::splat(simd, (1.0 / self.total.0, -self.total.1));
+        for j in self.vectors(t).step_by(LANES) {
+            let blank = Scaled::load(simd, alpha.blank, j).times(Scaled::load(simd, beta.blank, j));
+            let label = Scaled::load(simd, alpha.label, j + 1).times(Scaled::load(simd, beta.label, j + 1));
+            blank.times(over_total).to_f64().store_slice(&mut self.blank_posterior[j..j + LANES]);
+            label.times(over_total).to_f64().store_slice(&mut self.label_posterior[j..j + LANES]);
         }
+        let band = self.band(t);
         self.posterior.fill(0.0);
-        self.posterior[0] = self.of_blank[band.clone()].iter().sum();
-        for j in band.start..band.end.min(self.labels) {
-            self.posterior[self.place[j] as usize] += self.of_label[j];
+        self.posterior[0] = self.blank_posterior[band.clone()].iter().sum();
+        let labels = band.start..band.end.min(self.labels);
+        for (&place, &posterior) in self.places[labels.clone()].iter().zip(&self.label_posterior[labels]) {
+            self.posterior[place as usize] += posterior;
         }
     }
 
-    /// Turns a row that holds exp(x − max), or zeros, into factor (p − γ).
-    fn write_slopes<F: Float>(&self, out: &mut [F], normal: f64, factor: f64) {
-        scale(out, F::from_f64(factor * normal));
+    /// Turns a row that holds exp(x − max), or zeros, into factor (p − γ). The classes that occur are the small difference
+    /// of two numbers: it is taken in float64.
+    #[inline(always)]
+    fn write_slopes<F: Float, S: Simd>(&self, simd: S, out: &mut [F], normal: f64, factor: f64) {
+        rows::scale_in(simd, out, F::from_f64(factor * normal));
         for ((&class, &unscaled), &posterior) in self.classes.iter().zip(&self.unscaled).zip(&self.posterior) {
             out[class] = F::from_f64(factor * (unscaled * normal - posterior));
         }
     }
+}
+
+fn put((mantissas, exponents): (&mut [f64], &mut [f64]), place: usize, (mantissa, exponent): (f64, f64)) {
+    mantissas[place] = mantissa;
+    exponents[place] = exponent;
 }

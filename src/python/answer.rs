@@ -6,7 +6,7 @@ use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMet
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyList, PyTuple};
 
-use super::arguments::Floats;
+use super::arguments::{Floats, refuse_masked};
 use super::array::{Array, Fresh, Kind, Plain};
 use super::enter;
 use crate::error::{Error, subscript, tuple};
@@ -253,6 +253,7 @@ fn check_out<'a, 'py>(
     let Ok(array) = out.cast::<PyUntypedArray>() else {
         return Err(Error::Type(format!("{name} is a {}, expected an array", out.get_type())).into());
     };
+    refuse_masked(name, array)?;
     if array.shape() != like.shape {
         return Err(Error::shape(name, array.shape(), tuple(&like.shape)).into());
     }

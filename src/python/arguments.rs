@@ -214,7 +214,8 @@ pub(super) fn numpy_attribute<'py>(py: Python<'py>, attribute: &str) -> Bound<'p
     py.import("numpy").and_then(|numpy| numpy.getattr(attribute)).expect("NumPy has been imported")
 }
 
-fn refuse_masked(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+/// A masked array would be read, or written, without its mask.
+pub(super) fn refuse_masked(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
     static MASKED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = array.py();
     if array.get_type().is(py.get_type::<PyUntypedArray>()) {

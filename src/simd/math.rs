@@ -58,32 +58,27 @@ const TAYLOR: [f64; 12] = [
     0.5,
 ];
 
-/// exp(x) for x ≤ 0. The Taylor polynomial of degree 13: its remainder is 4e-18 at |r| = ln 2 / 2.
+/// exp(r) for |r| ≤ ln 2 / 2: the Taylor polynomial of degree 13, whose remainder is 4e-18 at the edge.
+#[inline(always)]
+pub(super) fn exp_near_0<S: Simd>(simd: S, r: f64x8<S>) -> f64x8<S> {
+    let constant = |value: f64| f64x8::splat(simd, value);
+    let mut p = constant(TAYLOR[0]);
+    for &coefficient in &TAYLOR[1..] {
+        p = p.mul_add(r, constant(coefficient));
+    }
+    p.mul_add(r * r, r) + constant(1.0)
+}
+
+/// exp(x) for x ≤ 0.
 #[inline(always)]
 pub fn exp_f64x8<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
     let constant = |value: f64| f64x8::splat(simd, value);
     let shifted = x.mul_add(constant(std::f64::consts::LOG2_E), constant(ROUND_F64));
     let n = shifted - constant(ROUND_F64);
     let r = n.mul_add(constant(-LN_2_LOW), n.mul_add(constant(-LN_2_HIGH), x));
-    let mut p = constant(TAYLOR[0]);
-    for &coefficient in &TAYLOR[1..] {
-        p = p.mul_add(r, constant(coefficient));
-    }
-    p = p.mul_add(r * r, r) + constant(1.0);
+    let p = exp_near_0(simd, r);
     let power: f64x8<S> = ((shifted.bitcast::<i64x8<S>>() << 52) + i64x8::splat(simd, 1023 << 52)).bitcast();
     x.simd_lt(constant(LEAST_F64)).select(constant(0.0), p * power)
-}
-
-/// exp(r) for |r| ≤ ln 2 / 2, one number at a time; what lies outside is moved to the edge.
-#[inline(always)]
-pub(super) fn exp_near_0(r: f64) -> f64 {
-    let r = if r > 0.35 { 0.35 } else { r };
-    let r = if r < -0.35 { -0.35 } else { r };
-    let mut p = TAYLOR[0];
-    for &coefficient in &TAYLOR[1..] {
-        p = p * r + coefficient;
-    }
-    p * (r * r) + r + 1.0
 }
 
 /// Natural logarithm; −∞ at 0, NaN below, +∞ at +∞.
@@ -111,11 +106,20 @@ pub fn ln(x: f64) -> f64 {
 /// k ln 2 + ln(1 + f). With s = f/(2 + f): ln(1 + f) = f − (f²/2 − s (f²/2 + R)), where R is the rest of the series; this
 /// form keeps f, which is exact, apart from all that is rounded.
 fn series(f: f64, k: f64) -> f64 {
+    const TERMS: [f64; 12] = {
+        let mut terms = [0.0; 12];
+        let mut i = 0;
+        while i < 12 {
+            terms[i] = 2.0 / (25.0 - 2.0 * i as f64);
+            i += 1;
+        }
+        terms
+    };
     let s = f / (2.0 + f);
     let z = s * s;
     let mut rest = 0.0;
-    for odd in (3..=25).rev().step_by(2) {
-        rest = (rest + 2.0 / f64::from(odd)) * z;
+    for term in TERMS {
+        rest = (rest + term) * z;
     }
     let half_square = 0.5 * f * f;
     k * LN_2_HIGH - ((half_square - (s * (half_square + rest) + k * LN_2_LOW)) - f)

@@ -33,8 +33,9 @@ pub(crate) fn tail<T: Lanes, S: Simd>(simd: S, rest: &[T], fill: T) -> T::Vector
     vector
 }
 
+/// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
-fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
+pub(crate) fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
     // Four chains, because a maximum takes four cycles and one can start in each half.
     let mut chains = [T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY); 4];
     let mut groups = row.chunks_exact(4 * T::LANES);
@@ -53,8 +54,9 @@ fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
     chains[0].max(chains[1]).max(chains[2].max(chains[3])).reduce_max()
 }
 
+/// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
-fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64 {
+pub(crate) fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64 {
     let shift = T::Vector::<S>::splat(simd, shift);
     let mut sum = T::zero(simd);
     let mut chunks = row.chunks_exact(T::LANES);
@@ -68,8 +70,9 @@ fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64 {
     T::fold(sum)
 }
 
+/// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
-fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, out: &mut [T]) -> f64 {
+pub(crate) fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, out: &mut [T]) -> f64 {
     let shift = T::Vector::<S>::splat(simd, shift);
     let mut sum = T::zero(simd);
     let mut chunks = row.chunks_exact(T::LANES);
@@ -89,8 +92,9 @@ fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, out: &mut [T
     T::fold(sum)
 }
 
+/// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
-fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {
+pub(crate) fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {
     for value in row {
         *value *= factor;
     }

@@ -1,66 +1,82 @@
 //! Numbers as mantissa and exponent: what probabilities of long sequences need, because their exponents leave any float.
 //!
-//! A [`Scaled`] number is m · 2ᵉ with m in [1, 2), or m = 0. The exponent is a whole number kept as a float64, so that
-//! maxima, differences and sums of exponents are ordinary vector operations. Adding needs powers of two, which are made
-//! from bits; there is neither an exponential nor a logarithm in it. All functions are plain arithmetic on one number, and
-//! become vectors in the loops that call them.
+//! A [`Scaled`] vector holds eight numbers m · 2ᵉ with m in [1, 2), or m = 0. The exponent is a whole number kept as a
+//! float64, so that maxima, differences and sums of exponents are ordinary vector operations. Adding needs powers of two,
+//! which are made from bits; there is neither an exponential nor a logarithm in it.
+
+use fearless_simd::prelude::*;
+use fearless_simd::{f64x8, u64x8};
 
 use super::math;
 
-/// m · 2ᵉ
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scaled {
-    /// m
-    pub mantissa: f64,
-    /// e, a whole number
-    pub exponent: f64,
-}
-
+/// How many numbers a vector holds.
+pub const LANES: usize = 8;
 /// The exponent of 0: below that of any other number.
-const BOTTOM: f64 = -1e300;
+pub const BOTTOM: f64 = -1e300;
 /// Adding this to a whole number leaves it, plus 1023, in the lowest bits: a shift makes the exponent field of it.
 const EXPONENT_FIELD: f64 = 4_503_599_627_370_496.0 + 1023.0;
 
-impl Scaled {
-    /// 0
-    pub const ZERO: Self = Self { mantissa: 0.0, exponent: BOTTOM };
-    /// 1
-    pub const ONE: Self = Self { mantissa: 1.0, exponent: 0.0 };
+/// Eight numbers m · 2ᵉ.
+#[derive(Debug, Clone, Copy)]
+pub struct Scaled<S: Simd> {
+    /// m
+    pub mantissa: f64x8<S>,
+    /// e, whole numbers
+    pub exponent: f64x8<S>,
+}
 
-    /// exp(x) for any x that is not NaN or +∞. The mantissa is within [0.7, 1.42]; that is normal enough to multiply by.
+impl<S: Simd> Scaled<S> {
+    /// The same number eight times.
     #[inline(always)]
-    pub fn exp(x: f64) -> Self {
-        let exponent = (x * std::f64::consts::LOG2_E).round_ties_even();
-        let mantissa = math::exp_near_0(x - exponent * math::LN_2_HIGH - exponent * math::LN_2_LOW);
-        let zero = x == f64::NEG_INFINITY;
-        Self { mantissa: if zero { 0.0 } else { mantissa }, exponent: if zero { 0.0 } else { exponent } }
+    pub fn splat(simd: S, (mantissa, exponent): (f64, f64)) -> Self {
+        Self { mantissa: f64x8::splat(simd, mantissa), exponent: f64x8::splat(simd, exponent) }
     }
 
-    /// ln of it; −∞ for 0.
-    pub fn ln(self) -> f64 {
-        if self.mantissa == 0.0 {
-            return f64::NEG_INFINITY;
+    /// Eight numbers from `at` on.
+    #[inline(always)]
+    pub fn load(simd: S, (mantissas, exponents): (&[f64], &[f64]), at: usize) -> Self {
+        Self {
+            mantissa: f64x8::from_slice(simd, &mantissas[at..at + LANES]),
+            exponent: f64x8::from_slice(simd, &exponents[at..at + LANES]),
         }
-        // The first product is exact.
-        self.exponent * math::LN_2_HIGH + (self.exponent * math::LN_2_LOW + math::ln(self.mantissa))
     }
 
-    /// The sum of three numbers, its mantissa not yet normal; the third is times `share` (0 or 1).
+    /// Writes them from `at` on.
     #[inline(always)]
-    pub fn sum(a: Self, b: Self, c: Self, share: f64) -> Self {
-        let exponent = larger(a.exponent, larger(b.exponent, c.exponent));
-        let mantissa = a.mantissa * power(a.exponent - exponent)
-            + b.mantissa * power(b.exponent - exponent)
-            + share * c.mantissa * power(c.exponent - exponent);
-        Self { mantissa, exponent }
+    pub fn store(self, (mantissas, exponents): (&mut [f64], &mut [f64]), at: usize) {
+        self.mantissa.store_slice(&mut mantissas[at..at + LANES]);
+        self.exponent.store_slice(&mut exponents[at..at + LANES]);
     }
 
-    /// The sum of two numbers, its mantissa not yet normal.
+    /// exp of numbers that are neither NaN nor +∞. Mantissas are within [0.7, 1.42], which is normal enough to multiply by;
+    /// that of exp(−∞) is 0.
     #[inline(always)]
-    pub fn sum_of_two(a: Self, b: Self) -> Self {
-        let exponent = larger(a.exponent, b.exponent);
-        let mantissa = a.mantissa * power(a.exponent - exponent) + b.mantissa * power(b.exponent - exponent);
-        Self { mantissa, exponent }
+    pub fn exp(simd: S, x: f64x8<S>) -> Self {
+        let zero = f64x8::splat(simd, 0.0);
+        let exponent = (x * std::f64::consts::LOG2_E).round_ties_even();
+        let r = exponent
+            .mul_add(f64x8::splat(simd, -math::LN_2_LOW), exponent.mul_add(f64x8::splat(simd, -math::LN_2_HIGH), x));
+        // Numbers beyond 1e10 leave a remainder that is all rounding error: it is kept within its range.
+        let r = r.min(f64x8::splat(simd, 0.35)).max(f64x8::splat(simd, -0.35));
+        let is_zero = x.simd_eq(f64x8::splat(simd, f64::NEG_INFINITY));
+        Self { mantissa: is_zero.select(zero, math::exp_near_0(simd, r)), exponent: is_zero.select(zero, exponent) }
+    }
+
+    /// The sum of two, its mantissa not yet normal.
+    #[inline(always)]
+    pub fn plus(self, other: Self) -> Self {
+        let exponent = self.exponent.max(other.exponent);
+        let own = self.mantissa * power(self.exponent - exponent);
+        Self { mantissa: other.mantissa.mul_add(power(other.exponent - exponent), own), exponent }
+    }
+
+    /// The sum of three, its mantissa not yet normal.
+    #[inline(always)]
+    pub fn plus_two(self, second: Self, third: Self) -> Self {
+        let exponent = self.exponent.max(second.exponent.max(third.exponent));
+        let own = self.mantissa * power(self.exponent - exponent);
+        let two = second.mantissa.mul_add(power(second.exponent - exponent), own);
+        Self { mantissa: third.mantissa.mul_add(power(third.exponent - exponent), two), exponent }
     }
 
     /// The product, its mantissa not yet normal.
@@ -69,78 +85,101 @@ impl Scaled {
         Self { mantissa: self.mantissa * other.mantissa, exponent: self.exponent + other.exponent }
     }
 
-    /// The same number with its mantissa in [1, 2), or 0.
+    /// The same numbers with mantissas in [1, 2), or 0. Mantissas must not be subnormal.
     #[inline(always)]
     pub fn normal(self) -> Self {
-        let bits = self.mantissa.to_bits();
-        let zero = self.mantissa == 0.0;
-        let shift = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - EXPONENT_FIELD;
-        let mantissa = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
+        let simd = self.mantissa.token();
+        let bits: u64x8<S> = self.mantissa.bitcast();
+        let is_zero = self.mantissa.simd_eq(f64x8::splat(simd, 0.0));
+        let field: f64x8<S> = ((bits >> 52) | u64x8::splat(simd, 0x4330_0000_0000_0000)).bitcast();
+        let mantissa: f64x8<S> =
+            ((bits & u64x8::splat(simd, 0x000f_ffff_ffff_ffff)) | u64x8::splat(simd, 0x3ff0_0000_0000_0000)).bitcast();
+        let exponent = self.exponent + (field - f64x8::splat(simd, EXPONENT_FIELD));
         Self {
-            mantissa: if zero { 0.0 } else { mantissa },
-            exponent: if zero { BOTTOM } else { self.exponent + shift },
+            mantissa: is_zero.select(f64x8::splat(simd, 0.0), mantissa),
+            exponent: is_zero.select(f64x8::splat(simd, BOTTOM), exponent),
         }
     }
 
-    /// The number as a float64, where it is at most 2¹⁰²³; what is too small is 0.
+    /// The numbers as float64, where they are below 2¹⁰²³; what is too small is 0.
     #[inline(always)]
-    pub fn to_f64(self) -> f64 {
+    pub fn to_f64(self) -> f64x8<S> {
         self.mantissa * power(self.exponent)
     }
 }
 
-impl Default for Scaled {
-    fn default() -> Self {
-        Self::ZERO
-    }
-}
-
-/// Without the care for NaN that `f64::max` takes, which costs two more instructions.
+/// 2ⁿ for whole n up to 1023; 0 where it would not be normal.
 #[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
-}
-
-/// 2ⁿ for a whole n up to 1023; 0 where it would not be normal.
-#[inline(always)]
-fn power(n: f64) -> f64 {
+fn power<S: Simd>(n: f64x8<S>) -> f64x8<S> {
+    let simd = n.token();
     // −1023 has an exponent field of 0, which is the number 0.
-    f64::from_bits((larger(n, -1023.0) + EXPONENT_FIELD).to_bits() << 52)
+    let shifted = n.max(f64x8::splat(simd, -1023.0)) + f64x8::splat(simd, EXPONENT_FIELD);
+    (shifted.bitcast::<u64x8<S>>() << 52).bitcast()
+}
+
+/// The sum of two single numbers, as mantissa and exponent.
+pub fn sum(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    let exponent = a.1.max(b.1);
+    // Powers of whole numbers are exact.
+    let scaled = |(mantissa, e): (f64, f64)| mantissa * (e - exponent).max(-1023.0).exp2();
+    (scaled(a) + scaled(b), exponent)
+}
+
+/// ln of one number; −∞ for 0.
+pub fn ln((mantissa, exponent): (f64, f64)) -> f64 {
+    if mantissa == 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    // The first product is exact for exponents below 2²⁰.
+    exponent * math::LN_2_HIGH + (exponent * math::LN_2_LOW + math::ln(mantissa))
 }
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::dispatch;
+
     use super::*;
+    use crate::simd::level;
+
+    /// ln of what `compute` makes of exp(x), exp(y), exp(z), of the first lane.
+    macro_rules! ln_of {
+        ($x:expr, $y:expr, $z:expr, $compute:expr) => {
+            dispatch!(level(), simd => {
+                let exp = |x| Scaled::exp(simd, f64x8::splat(simd, x)).normal();
+                let result = $compute(exp($x), exp($y), exp($z)).normal();
+                assert!(result.mantissa[0] == 0.0 || (1.0..2.0).contains(&result.mantissa[0]));
+                ln((result.mantissa[0], result.exponent[0]))
+            })
+        };
+    }
 
     #[test]
     fn arithmetic_agrees_with_float64() {
-        for i in -300..300 {
-            for j in -300..300 {
-                let (x, y) = (f64::from(i) * 0.7, f64::from(j) * 0.3);
-                let (a, b) = (Scaled::exp(x), Scaled::exp(y));
-                let sum = Scaled::sum(a, b, b, 1.0).normal();
-                let truth = (x.exp() + 2.0 * y.exp()).ln();
-                assert!((sum.ln() - truth).abs() < 1e-13 * truth.abs().max(1.0), "{x} {y}");
-                assert_eq!(Scaled::sum(a, b, b, 0.0).normal(), Scaled::sum_of_two(a, b).normal());
-                let product = a.times(b).normal();
-                assert!((product.ln() - (x + y)).abs() < 1e-13 * (x + y).abs().max(1.0));
-                assert!((1.0..2.0).contains(&product.mantissa));
+        for i in -150..150 {
+            for j in -150..150 {
+                let (x, y) = (f64::from(i) * 1.7, f64::from(j) * 0.9);
+                let close = |found: f64, truth: f64| {
+                    assert!((found - truth).abs() < 1e-13 * truth.abs().max(1.0), "{x} {y}: {found} {truth}");
+                };
+                close(ln_of!(x, y, y, |a: Scaled<_>, b, c| a.plus_two(b, c)), (x.exp() + 2.0 * y.exp()).ln());
+                close(ln_of!(x, y, y, |a: Scaled<_>, b, _| a.plus(b)), (x.exp() + y.exp()).ln());
+                close(ln_of!(x, y, y, |a: Scaled<_>, b, _| a.times(b)), x + y);
+                close(ln(sum((x.exp(), 0.0), (y.exp(), 0.0))), (x.exp() + y.exp()).ln());
             }
         }
     }
 
     #[test]
     fn zero_and_what_no_float_holds() {
-        let huge = Scaled::exp(-1e5).times(Scaled::exp(-2e5)).normal();
-        assert!((huge.ln() + 3e5).abs() < 1e-9);
-        assert_eq!(Scaled::sum_of_two(huge, Scaled::ZERO).normal(), huge);
-        assert_eq!(Scaled::exp(f64::NEG_INFINITY).times(huge).normal(), Scaled::ZERO);
-        assert_eq!(Scaled::ZERO.times(huge).normal(), Scaled::ZERO);
-        assert_eq!(Scaled::ZERO.ln(), f64::NEG_INFINITY);
-        assert_eq!(Scaled::ONE.ln(), 0.0);
-        assert_eq!(Scaled::sum(Scaled::ZERO, Scaled::ZERO, Scaled::ZERO, 1.0).normal(), Scaled::ZERO);
-        assert_eq!(huge.to_f64(), 0.0);
-        assert!((Scaled::exp(-1e30).ln() / -1e30 - 1.0).abs() < 1e-15);
-        assert_eq!(Scaled::exp(0.0), Scaled::ONE);
+        let zero = f64::NEG_INFINITY;
+        assert!((ln_of!(-1e5, -2e5, zero, |a: Scaled<_>, b, c| a.times(b).normal().plus(c)) + 3e5).abs() < 1e-9);
+        assert_eq!(ln_of!(zero, -2e5, zero, |a: Scaled<_>, b, _| a.times(b)), zero);
+        assert_eq!(ln_of!(zero, zero, zero, |a: Scaled<_>, b, c| a.plus_two(b, c)), zero);
+        assert_eq!(ln_of!(-1.0, zero, zero, |a: Scaled<_>, b, c| a.plus_two(b, c)), -1.0);
+        assert!((ln_of!(-1e30, zero, zero, |a, _, _| a) / -1e30 - 1.0).abs() < 1e-15);
+        assert_eq!(ln_of!(0.0, zero, zero, |a, _, _| a), 0.0);
+        let float = |x| dispatch!(level(), simd => Scaled::exp(simd, f64x8::splat(simd, x)).to_f64()[0]);
+        assert_eq!(float(-1e5), 0.0);
+        assert!((float(-1.5) - (-1.5f64).exp()).abs() < 1e-16);
     }
 }
