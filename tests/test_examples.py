@@ -1,5 +1,6 @@
 """The examples run and show what they promise, and the emissions are what their page says."""
 
+import html
 import itertools
 import json
 import math
@@ -143,9 +144,11 @@ def test_the_demo_names_a_report(tmp_path: Path) -> None:
     assert report.parent == tmp_path
     page = report.read_text(encoding="utf-8")
     assert page.lower().startswith("<!doctype html>")
-    assert "Happy families" in page or "Begin at the beginning" in page
+    # The differences are marked inside the texts, so that a text is there only once the marks are taken off.
+    words = html.unescape(re.sub(r"<[^>]+>", "", page))
+    assert all(text in words for text in WITHOUT_ALIGNMENT)
     samples = [json.loads(line) for line in (tmp_path / "ctc.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len([sample for sample in samples if "index" in sample]) == LINES
+    assert [sample["index"] for sample in samples if "index" in sample] == list(range(LINES))
 
     rows = [re.match(r"  (\S.*?) {2,}([\d.]+)%?  ", line) for line in printed]
     rates = {row[1]: float(row[2]) for row in rows if row}

@@ -67,11 +67,22 @@ def show_table(rows: list[tuple[str, str, str]]) -> None:
 
 def write_report(folder: Path) -> Path:
     """The loss of every line as JSON lines, and the page made from them, by the command line."""
-    scored, report = folder / "ctc.jsonl", folder / "report.html"
     folder.mkdir(parents=True, exist_ok=True)
-    for command in (["score", "ctc", EMISSIONS, "-o", scored], ["report", scored, "-o", report]):
-        subprocess.run([sys.executable, "-m", "seqloss_rs", *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+    scored, report = folder / "ctc.jsonl", folder / "report.html"
+    commands: list[list[str | Path]] = [["score", "ctc", EMISSIONS, "-o", scored], ["report", scored, "-o", report]]
+    for command in commands:
+        subprocess.run(
+            [sys.executable, "-m", "seqloss_rs", *(from_root(word) for word in command)],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     return report
+
+
+def from_root(word: str | Path) -> str:
+    """A word of a command; a path inside the checkout in the short form that the report then shows."""
+    return str(word.relative_to(ROOT) if isinstance(word, Path) and word.is_relative_to(ROOT) else word)
 
 
 def main() -> None:
@@ -130,7 +141,7 @@ def main() -> None:
     for line in np.argsort(-losses, kind="stable")[:WORST]:
         print(f"  {losses[line]:>5.1f}  {truth[line]}\n         {texts[line]}")
     print("\nThe report:")
-    print(write_report(options.output))
+    print(write_report(options.output.resolve()))
 
 
 def _edits(rate: Any) -> str:
