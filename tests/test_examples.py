@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import seqloss_rs
 from conftest import clean_environment
 from reference import ctc_by_recursion
-
-import seqloss_rs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LINES = 200

@@ -22,7 +22,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-
 from seqloss_rs import ctc_loss
 
 HERE = Path(__file__).resolve().parent

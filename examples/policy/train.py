@@ -17,10 +17,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import seqloss_rs
 from matplotlib import pyplot
 from numpy.typing import NDArray
-
-import seqloss_rs
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 7
