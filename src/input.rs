@@ -624,7 +624,9 @@ pub fn rows_per_step_or_number<V: Viewed, E>(
 fn per_step<R, T>(rows: Vec<R>, structure: &Structure, copy: impl Fn(R, &mut Vec<T>)) -> Result<PerStep<T>, Error> {
     let starts = starts(structure);
     let mut values = reserve(starts[starts.len() - 1])?;
-    rows.into_iter().for_each(|rows| copy(rows, &mut values));
+    for rows in rows {
+        copy(rows, &mut values);
+    }
     Ok(PerStep { values, starts })
 }
 

@@ -52,6 +52,7 @@ pub fn set_threads(threads: usize) -> Result<(), Error> {
 
 /// How many threads work uses, and what says so.
 pub fn threads() -> (usize, &'static str) {
+    static MACHINE: OnceLock<usize> = OnceLock::new();
     let chosen = CHOSEN.load(Ordering::Relaxed);
     if chosen != 0 {
         return (chosen, "set_num_threads");
@@ -63,7 +64,6 @@ pub fn threads() -> (usize, &'static str) {
         // Children are usually as many as there are cores already.
         return (1, "forked child");
     }
-    static MACHINE: OnceLock<usize> = OnceLock::new();
     let machine = *MACHINE.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
     (machine.min(MAX_THREADS), "affinity and cgroup")
 }

@@ -120,7 +120,7 @@ impl Reducer {
             (Reduction::Sum | Reduction::Mean, Some(normalizer)) => Reduced::Number(total(sums) / normalizer),
             (Reduction::Mean, None) => {
                 let shares = sums.iter().zip(measures).map(|(sum, measure)| sum * measure.share);
-                Reduced::Number(total(shares) / total(measures.iter().map(|measure| measure.weight)))
+                Reduced::Number(total(shares) / divisor(measures))
             }
             (Reduction::BatchMean, _) => {
                 let sequences = sums.len() as f64;
@@ -136,13 +136,19 @@ impl Reducer {
             (Reduction::SequenceMean, _) => measures.iter().map(|measure| 1.0 / measure.length).collect(),
             (Reduction::Sum | Reduction::Mean, Some(normalizer)) => vec![1.0 / normalizer; sequences],
             (Reduction::Mean, None) => {
-                let weight = total(measures.iter().map(|measure| measure.weight));
+                let weight = divisor(measures);
                 measures.iter().map(|measure| measure.share / weight).collect()
             }
             (Reduction::BatchMean, _) => vec![1.0 / sequences as f64; sequences],
             _ => vec![1.0; sequences],
         }
     }
+}
+
+/// Σ weight; NaN where it is 0, because a mean of nothing is none, also where label smoothing leaves something to divide.
+fn divisor(measures: &[Measure]) -> f64 {
+    let weight = total(measures.iter().map(|measure| measure.weight));
+    if weight == 0.0 { f64::NAN } else { weight }
 }
 
 /// Σ in the given order, with the rounding errors collected beside it (Neumaier 1974): as if added in twice the precision.

@@ -1,7 +1,7 @@
 """Types that signatures share."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,3 +31,9 @@ Mask: TypeAlias = NDArray[np.bool_] | SupportsArray | Sequence[Any]
 
 Value: TypeAlias = float | Any
 """A float for reductions to one number; otherwise an array, or a list of arrays where the argument was one."""
+
+Reduction: TypeAlias = Literal["mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"]
+"""What becomes of the terms of a numeric loss."""
+
+Layout: TypeAlias = Literal["NTC", "TNC"]
+"""Whether sequences or frames come first."""

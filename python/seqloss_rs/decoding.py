@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from ._types import Floats, Lengths
+from ._types import Floats, Layout, Lengths
 
 __all__ = ["ctc_greedy_decode"]
 
 
 def ctc_greedy_decode(
-    logits: Floats, input_lengths: Lengths | None = None, *, blank: int = 0, layout: str = "NTC"
+    logits: Floats, input_lengths: Lengths | None = None, *, blank: int = 0, layout: Layout = "NTC"
 ) -> list[NDArray[np.int64]] | Any:
     """Return the labels of the best path: the best class of each frame, repeats merged, blanks dropped.
 
     Parameters
     ----------
     logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
-        Scores of C classes in each frame: logits, log-probabilities or probabilities. The first of equal scores wins; NaN
-        counts as the least.
+        Scores of C classes in each frame: logits, log-probabilities or probabilities. The first of equal scores wins;
+        NaN counts as the least.
     input_lengths : (N,) integers, optional
         The valid frames of each sequence.
     blank : int

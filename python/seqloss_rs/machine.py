@@ -25,7 +25,8 @@ def set_num_threads(threads: int) -> None:
     """Set how many threads a call may use, for the whole process.
 
     This comes before the environment variables ``SEQLOSS_NUM_THREADS``, ``RAYON_NUM_THREADS`` and ``OMP_NUM_THREADS``,
-    which come (in this order) before what affinity and cgroup allow. Results have the same bits for any number of threads.
+    which come (in this order) before what affinity and cgroup allow. Results have the same bits for any number of
+    threads.
 
     Parameters
     ----------

@@ -191,8 +191,8 @@ impl<E: Element> Ctc<'_, E> {
         let row = chain.row();
         grow(betas, 2 * row)?;
         let (mut after, mut now) = betas[..2 * row].split_at_mut(row);
-        chain.clear(after);
-        chain.clear(now);
+        StatesMut::of(after).clear();
+        StatesMut::of(now).clear();
         for t in (0..chain.frames).rev() {
             ticker.tick(2 * self.logits.width + 2 * row)?;
             let alpha = &alphas[t * row..(t + 1) * row];
@@ -239,7 +239,8 @@ struct Chain {
     width: usize,
     /// Frames that the target needs: L, and one blank between equal labels.
     needed: usize,
-    /// 1 where a path may come to a label straight from the label before it, else 0.
+    /// Added to the exponent of what comes to a label straight from the label before it: 0 where a path may, else so much
+    /// that nothing is left. (A factor of 0 is not enough: the exponent alone would push out what is far smaller.)
     skips: Vec<f64>,
     /// The classes that occur, the blank first.
     classes: Vec<usize>,
@@ -272,6 +273,28 @@ struct StatesMut<'a> {
     label: (&'a mut [f64], &'a mut [f64]),
 }
 
+impl<'a> States<'a> {
+    fn of(row: &'a [f64]) -> Self {
+        let (blank, label) = row.split_at(row.len() / 2);
+        Self { blank: blank.split_at(blank.len() / 2), label: label.split_at(label.len() / 2) }
+    }
+}
+
+impl<'a> StatesMut<'a> {
+    fn of(row: &'a mut [f64]) -> Self {
+        let half = row.len() / 2;
+        let (blank, label) = row.split_at_mut(half);
+        Self { blank: blank.split_at_mut(half / 2), label: label.split_at_mut(half / 2) }
+    }
+
+    fn clear(self) {
+        for (mantissas, exponents) in [self.blank, self.label] {
+            mantissas.fill(0.0);
+            exponents.fill(BOTTOM);
+        }
+    }
+}
+
 impl Chain {
     fn set(&mut self, labels: &[usize], blank: usize, frames: usize, place_of: &mut [u32]) {
         self.frames = frames;
@@ -291,11 +314,11 @@ impl Chain {
         let repeats = labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
         self.needed = labels.len() + repeats;
         self.skips.clear();
-        self.skips.push(0.0);
-        self.skips.extend(labels.windows(2).map(|pair| f64::from(u8::from(pair[0] != pair[1]))));
+        self.skips.push(BOTTOM);
+        self.skips.extend(labels.windows(2).map(|pair| if pair[0] == pair[1] { BOTTOM } else { 0.0 }));
         // One vector more, because going back reads the next label's.
-        self.skips.resize(self.width + LANES, 0.0);
-        self.skips[labels.len()..].fill(0.0);
+        self.skips.resize(self.width + LANES, BOTTOM);
+        self.skips[labels.len()..].fill(BOTTOM);
         let classes = self.classes.len();
         for vector in [&mut self.scores, &mut self.of_class.0, &mut self.of_class.1] {
             vector.clear();
@@ -319,17 +342,6 @@ impl Chain {
         4 * (self.width + LANES)
     }
 
-    fn states<'a>(&self, row: &'a [f64]) -> States<'a> {
-        let (blank, label) = row.split_at(row.len() / 2);
-        States { blank: blank.split_at(blank.len() / 2), label: label.split_at(label.len() / 2) }
-    }
-
-    fn states_mut<'a>(&self, row: &'a mut [f64]) -> StatesMut<'a> {
-        let half = row.len() / 2;
-        let (blank, label) = row.split_at_mut(half);
-        StatesMut { blank: blank.split_at_mut(half / 2), label: label.split_at_mut(half / 2) }
-    }
-
     /// The places that matter in frame t: they are reached from the start, and the end is reached from them.
     fn band(&self, t: usize) -> Range<usize> {
         let left = self.frames - 1 - t;
@@ -340,14 +352,6 @@ impl Chain {
     fn vectors(&self, t: usize) -> Range<usize> {
         let band = self.band(t);
         band.start / LANES * LANES..band.end.next_multiple_of(LANES)
-    }
-
-    fn clear(&self, row: &mut [f64]) {
-        let StatesMut { blank, label } = self.states_mut(row);
-        for (mantissas, exponents) in [blank, label] {
-            mantissas.fill(0.0);
-            exponents.fill(BOTTOM);
-        }
     }
 
     /// The probabilities of one frame: of every class that occurs, and label by label. Returns 1/Σ exp(x − max) (1 where
@@ -401,8 +405,8 @@ impl Chain {
 
     /// α of frame 0: the first blank, or the first label.
     fn start(&self, row: &mut [f64]) {
-        self.clear(row);
-        let StatesMut { blank, label } = self.states_mut(row);
+        StatesMut::of(row).clear();
+        let StatesMut { blank, label } = StatesMut::of(row);
         put(blank, 0, self.of_blank());
         if self.labels > 0 {
             put(label, 1, (self.of_label.0[0], self.of_label.1[0]));
@@ -411,7 +415,7 @@ impl Chain {
 
     /// The sum over the last blank and the last label.
     fn end(&self, row: &[f64]) -> (f64, f64) {
-        let States { blank, label } = self.states(row);
+        let States { blank, label } = States::of(row);
         let place = self.labels;
         scaled::sum((blank.0[place], blank.1[place]), (label.0[place], label.1[place]))
     }
@@ -420,8 +424,8 @@ impl Chain {
     #[inline(always)]
     fn advance<S: Simd>(&self, simd: S, before: &[f64], now: &mut [f64], t: usize) {
         let vectors = self.vectors(t);
-        let before = self.states(before);
-        let StatesMut { blank: now_blank, label: now_label } = self.states_mut(now);
+        let before = States::of(before);
+        let StatesMut { blank: now_blank, label: now_label } = StatesMut::of(now);
         let q = Scaled::splat(simd, self.of_blank());
         let zero = Scaled::splat(simd, (0.0, BOTTOM));
         for j in vectors.clone().step_by(LANES) {
@@ -430,7 +434,7 @@ impl Chain {
             let label = Scaled::load(simd, before.label, j + 1);
             let emission = Scaled::load(simd, (&self.of_label.0, &self.of_label.1), j);
             let skip = f64x8::from_slice(simd, &self.skips[j..j + LANES]);
-            let skipping = Scaled { mantissa: previous.mantissa * skip, exponent: previous.exponent };
+            let skipping = Scaled { mantissa: previous.mantissa, exponent: previous.exponent + skip };
             blank.plus(previous).times(q).normal().store((&mut *now_blank.0, &mut *now_blank.1), j);
             let label = label.plus_two(blank, skipping).times(emission).normal();
             label.store((&mut *now_label.0, &mut *now_label.1), j + 1);
@@ -445,7 +449,7 @@ impl Chain {
 
     /// β of the last frame: 1 at the last blank and the last label.
     fn finish(&self, row: &mut [f64]) {
-        let StatesMut { blank, label } = self.states_mut(row);
+        let StatesMut { blank, label } = StatesMut::of(row);
         put(blank, self.labels, (1.0, 0.0));
         if self.labels > 0 {
             put(label, self.labels, (1.0, 0.0));
@@ -455,7 +459,7 @@ impl Chain {
     /// β of frame t from that of the frame after, whose probabilities are those that were emitted last.
     #[inline(always)]
     fn retreat<S: Simd>(&self, simd: S, after: &mut [f64], now: &mut [f64], t: usize) {
-        let StatesMut { blank: after_blank, label: after_label } = self.states_mut(after);
+        let StatesMut { blank: after_blank, label: after_label } = StatesMut::of(after);
         // First the states of the frame after are multiplied by their own probabilities, in place.
         let q = Scaled::splat(simd, self.of_blank());
         for j in self.vectors(t + 1).step_by(LANES) {
@@ -467,7 +471,7 @@ impl Chain {
         }
         // Then every state sums what it leads to.
         let (after_blank, after_label) = ((&*after_blank.0, &*after_blank.1), (&*after_label.0, &*after_label.1));
-        let StatesMut { blank: now_blank, label: now_label } = self.states_mut(now);
+        let StatesMut { blank: now_blank, label: now_label } = StatesMut::of(now);
         for j in self.vectors(t).step_by(LANES) {
             let blank = Scaled::load(simd, after_blank, j);
             let label = Scaled::load(simd, after_label, j + 1);
@@ -475,7 +479,7 @@ impl Chain {
             let next_blank = Scaled::load(simd, after_blank, j + 1);
             let next = Scaled::load(simd, after_label, j + 2);
             let skip = f64x8::from_slice(simd, &self.skips[j + 1..j + 1 + LANES]);
-            let skipping = Scaled { mantissa: next.mantissa * skip, exponent: next.exponent };
+            let skipping = Scaled { mantissa: next.mantissa, exponent: next.exponent + skip };
             let label = label.plus_two(next_blank, skipping).normal();
             label.store((&mut *now_label.0, &mut *now_label.1), j + 1);
         }
@@ -484,7 +488,7 @@ impl Chain {
     /// The posterior of every class in frame t: α β over the total, summed over the places of the class.
     #[inline(always)]
     fn posteriors<S: Simd>(&mut self, simd: S, alpha: &[f64], beta: &[f64], t: usize) {
-        let (alpha, beta) = (self.states(alpha), self.states(beta));
+        let (alpha, beta) = (States::of(alpha), States::of(beta));
         let over_total = Scaled::splat(simd, (1.0 / self.total.0, -self.total.1));
         for j in self.vectors(t).step_by(LANES) {
             let blank = Scaled::load(simd, alpha.blank, j).times(Scaled::load(simd, beta.blank, j));

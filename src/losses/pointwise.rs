@@ -246,13 +246,12 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
             let block = first..end.min(first + BLOCK);
             let local = first - start..block.end - start;
             ticker.tick(block.len())?;
-            let weights = match self.is_weighed() {
-                false => None,
-                true => {
-                    weights.resize(block.len());
-                    self.weigh(sequence, first, weights, narrow);
-                    Some(&*weights)
-                }
+            let weights = if self.is_weighed() {
+                weights.resize(block.len());
+                self.weigh(sequence, first, weights, narrow);
+                Some(&*weights)
+            } else {
+                None
             };
             let target = self.targets[sequence].block(block.clone(), target);
             let values = piece.values.as_mut().map(|values| &mut values[local.clone()]);

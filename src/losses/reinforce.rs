@@ -211,13 +211,14 @@ pub fn advantages<E: Element>(
     }
     match baseline {
         Baseline::Number(number) => subtract(&mut returns, structure, |_, _| *number),
-        Baseline::Array(array) => match per_sequence(array, structure)? {
-            Some(baseline) => subtract(&mut returns, structure, |sequence, _| baseline[sequence]),
-            None => {
+        Baseline::Array(array) => {
+            if let Some(baseline) = per_sequence(array, structure)? {
+                subtract(&mut returns, structure, |sequence, _| baseline[sequence]);
+            } else {
                 let baseline = floats_per_step("baseline", array, structure)?;
                 subtract(&mut returns, structure, |sequence, step| baseline.of(sequence)[step]);
             }
-        },
+        }
         Baseline::None | Baseline::BatchMean | Baseline::LeaveOneOut => {}
     }
     Ok(returns)

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple, PyType};
@@ -12,6 +12,7 @@ use super::array::{Array, Kind, Plain};
 use crate::error::{Error, subscript};
 use crate::float::Element;
 use crate::input::{AnyView, Argument, Integers, View};
+use crate::reduction::Reducer;
 
 /// Floats that came as one array or as a list of arrays, all of one dtype.
 pub(super) struct Floats<'py> {
@@ -137,16 +138,59 @@ pub(super) fn integer_array(name: &str, object: &Bound<'_, PyAny>) -> PyResult<I
     }
 }
 
-/// Whether an argument holds integers rather than floats; by its first array.
+/// Whether an argument holds integers rather than floats. NumPy takes empty lists for floats; they hold no integers either.
 pub(super) fn holds_integers(name: &str, object: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let kind = match arrays(name, object)? {
-        Argument::Array(array) => (array.dtype().kind(), array.is_empty()),
-        Argument::List(items) => match items.first() {
-            None => return Ok(true),
-            Some(array) => (array.dtype().kind(), array.is_empty()),
-        },
-    };
-    Ok(matches!(kind, (b'i' | b'u' | b'b', _)) || (object.is_instance_of::<PyList>() && kind.1))
+    let is_integer = |array: &Bound<'_, PyUntypedArray>| matches!(array.dtype().kind(), b'i' | b'u' | b'b');
+    Ok(match arrays(name, object)? {
+        Argument::Array(array) => {
+            let is_list = object.cast::<PyUntypedArray>().is_err();
+            is_integer(&array) || (is_list && array.is_empty() && array.ndim() < 3)
+        }
+        Argument::List(items) => {
+            items.iter().any(is_integer) || items.iter().all(|array| array.is_empty() && array.ndim() == 1)
+        }
+    })
+}
+
+/// An option that is an integer.
+pub(super) fn integer(name: &str, object: &Bound<'_, PyAny>) -> PyResult<i64> {
+    object.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(object.py()) {
+            return Error::Value(format!("{name} is {object}, which is out of range")).into();
+        }
+        unexpected(name, object, "an integer")
+    })
+}
+
+/// An option that is a real number.
+pub(super) fn number(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
+    object.extract().map_err(|_| unexpected(name, object, "a number"))
+}
+
+/// An option that is a word.
+pub(super) fn word(name: &str, object: &Bound<'_, PyAny>) -> PyResult<String> {
+    object.extract().map_err(|_| unexpected(name, object, "a string"))
+}
+
+/// An option that is true or false.
+pub(super) fn flag(name: &str, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    object.extract().map_err(|_| unexpected(name, object, "True or False"))
+}
+
+/// The reduction that two options ask for.
+pub(super) fn reducer<'py>(
+    reduction: &Bound<'py, PyAny>,
+    normalizer: Option<&Bound<'py, PyAny>>,
+    choices: &'static [&'static str],
+) -> PyResult<Reducer> {
+    let normalizer = normalizer.map(|object| number("normalizer", object)).transpose()?;
+    Ok(Reducer::new(&word("reduction", reduction)?, choices, normalizer)?)
+}
+
+#[cold]
+fn unexpected(name: &str, object: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+    let shown = object.repr().map_or_else(|_| object.get_type().to_string(), |text| text.to_string());
+    Error::Type(format!("{name} is {shown}, expected {expected}")).into()
 }
 
 fn map<'a, V, W>(argument: &'a Argument<V>, each: impl Fn(&'a V) -> W) -> Argument<W> {
@@ -269,13 +313,12 @@ fn copied_integers(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<In
     if !matches!(dtype.kind(), b'i' | b'u') {
         return Err(Error::Type(format!("{name} has dtype {dtype}, expected integers")).into());
     }
-    let array = match Array::new(array) {
-        Some(found) => found,
-        None => {
-            let native = dtype.call_method1("newbyteorder", ("=",))?;
-            let copy = array.call_method1("astype", (native, "C"))?;
-            Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous")
-        }
+    let array = if let Some(found) = Array::new(array) {
+        found
+    } else {
+        let native = dtype.call_method1("newbyteorder", ("=",))?;
+        let copy = array.call_method1("astype", (native, "C"))?;
+        Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous")
     };
     let values = match (dtype.kind(), dtype.itemsize()) {
         (b'i', 1) => array.view::<i8>().copied(i64::from),

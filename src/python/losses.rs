@@ -1,6 +1,8 @@
 //! One function a loss: words and arrays are read, checked inputs are put together, the answer is returned. Defaults and
 //! documentation live in `python/seqloss_rs/losses.py`; `gradient` is (`grad_output`, `out`) where `value_and_grad` calls.
 
+#![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+
 use std::ops::Range;
 
 use numpy::PyArray1;
@@ -8,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::answer::{Request, Term, answer, is_in_place};
-use super::arguments::{Floats, Mask, holds_integers, integer_array, integers};
+use super::arguments::{Floats, Mask, flag, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::with_element;
 use super::enter;
 use crate::decoding::greedy;
@@ -22,7 +24,7 @@ use crate::losses::cross_entropy::{CrossEntropy, Options, Targets};
 use crate::losses::ctc::Ctc;
 use crate::losses::pointwise::{Absolute, Curve, Factors, PerNumber, Pointwise, Squared};
 use crate::losses::reinforce::{BASELINES, Baseline, Reinforce, advantages, axes};
-use crate::reduction::{NUMERIC, Reducer};
+use crate::reduction::NUMERIC;
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -45,18 +47,20 @@ pub(super) fn cross_entropy_loss<'py>(
     gradient: Request<'py>,
     logits: Object<'py>,
     targets: Object<'py>,
-    scores: &str,
+    scores: Object<'py>,
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
     weights: Option<Object<'py>>,
     class_weights: Option<Object<'py>>,
-    ignore_index: i64,
-    label_smoothing: f64,
-    reduction: &str,
-    normalizer: Option<f64>,
+    ignore_index: Object<'py>,
+    label_smoothing: Object<'py>,
+    reduction: Object<'py>,
+    normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
-    let scores = Scores::new(scores, &["logits", "log_probs", "probs"])?;
+    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+    let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs", "probs"])?;
+    let ignore_index = integer("ignore_index", &ignore_index)?;
+    let label_smoothing = number("label_smoothing", &label_smoothing)?;
     let first = Floats::new("logits", &logits)?;
     let (classes, distributions) = match holds_integers("targets", &targets)? {
         true => (Some(integers("targets", &targets)?), None),
@@ -108,17 +112,19 @@ pub(super) fn ctc_loss<'py>(
     targets: Object<'py>,
     input_lengths: Option<Object<'py>>,
     target_lengths: Option<Object<'py>>,
-    blank: i64,
-    scores: &str,
-    layout: &str,
-    zero_infinity: bool,
-    reduction: &str,
-    normalizer: Option<f64>,
+    blank: Object<'py>,
+    scores: Object<'py>,
+    layout: Object<'py>,
+    zero_infinity: Object<'py>,
+    reduction: Object<'py>,
+    normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
-    let scores = Scores::new(scores, &["logits", "log_probs"])?;
-    let axes = layout_axes(layout)?;
+    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+    let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
+    let axes = layout_axes(&word("layout", &layout)?)?;
+    let blank = integer("blank", &blank)?;
     let first = Floats::new("logits", &logits)?;
+    let zero_infinity = flag("zero_infinity", &zero_infinity)?;
     let targets = integers("targets", &targets)?;
     let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
     with_element!(first.kind, E => {
@@ -149,10 +155,11 @@ pub(super) fn ctc_greedy_decode<'py>(
     py: Python<'py>,
     logits: Object<'py>,
     input_lengths: Option<Object<'py>>,
-    blank: i64,
-    layout: &str,
+    blank: Object<'py>,
+    layout: Object<'py>,
 ) -> PyResult<Object<'py>> {
-    let axes = layout_axes(layout)?;
+    let axes = layout_axes(&word("layout", &layout)?)?;
+    let blank = integer("blank", &blank)?;
     let first = Floats::new("logits", &logits)?;
     with_element!(first.kind, E => {
         let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
@@ -176,19 +183,20 @@ pub(super) fn reinforce_loss<'py>(
     actions: Option<Object<'py>>,
     rewards: Object<'py>,
     baseline: Option<Object<'py>>,
-    discount: Option<f64>,
-    scores: &str,
+    discount: Option<Object<'py>>,
+    scores: Object<'py>,
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
-    reduction: &str,
-    normalizer: Option<f64>,
+    reduction: Object<'py>,
+    normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
-    let scores = Scores::new(scores, &["logits", "log_probs"])?;
+    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+    let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
     if actions.is_none() && scores == Scores::Logits {
         let message = "actions is None, which goes with scores=\"log_probs\": the log-probability of each action";
         return Err(Error::Value(message.to_owned()).into());
     }
+    let discount = discount.map(|object| number("discount", &object)).transpose()?;
     let first = Floats::new("logits", &logits)?;
     let actions = actions.map(|object| integers("actions", &object)).transpose()?;
     let rewards = Floats::new("rewards", &rewards)?;
@@ -237,8 +245,8 @@ pub(super) fn mse_loss<'py>(
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
     weights: Option<Object<'py>>,
-    reduction: &str,
-    normalizer: Option<f64>,
+    reduction: Object<'py>,
+    normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
     pointwise::<Squared>(py, gradient, predictions, targets, lengths, mask, weights, reduction, normalizer)
 }
@@ -252,8 +260,8 @@ pub(super) fn mae_loss<'py>(
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
     weights: Option<Object<'py>>,
-    reduction: &str,
-    normalizer: Option<f64>,
+    reduction: Object<'py>,
+    normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
     pointwise::<Absolute>(py, gradient, predictions, targets, lengths, mask, weights, reduction, normalizer)
 }
@@ -266,10 +274,10 @@ fn pointwise<'py, C: Curve>(
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
     weights: Option<Object<'py>>,
-    reduction: &str,
-    normalizer: Option<f64>,
+    reduction: Object<'py>,
+    normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = Reducer::new(reduction, NUMERIC, normalizer)?;
+    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
     let first = Floats::new("predictions", &predictions)?;
     let targets = Floats::new("targets", &targets)?;
     let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;

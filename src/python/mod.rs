@@ -13,7 +13,7 @@ mod text;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::{PyOverflowError, PyRuntimeWarning};
+use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
 
 use crate::error::Error;
@@ -36,6 +36,7 @@ fn enter<R: Send>(
         prepare(py)?;
         py.detach(|| {
             let signal = RefCell::new(None);
+            #[expect(clippy::redundant_closure_for_method_calls, reason = "the method lives for one lifetime only")]
             let check = || match Python::attach(|py| py.check_signals()) {
                 Ok(()) => false,
                 Err(error) => signal.borrow_mut().replace(error).is_some() || signal.borrow().is_some(),
@@ -55,7 +56,7 @@ fn enter<R: Send>(
 /// What must be there before threads are used.
 fn prepare(py: Python<'_>) -> PyResult<()> {
     fork::register();
-    if let Some(complaint) = parallel::complaint() {
+    for complaint in [parallel::complaint(), crate::simd::complaint()].into_iter().flatten() {
         let category = py.get_type::<PyRuntimeWarning>();
         let complaint = std::ffi::CString::new(complaint).unwrap_or_default();
         PyErr::warn(py, &category, &complaint, 2)?;
@@ -66,7 +67,10 @@ fn prepare(py: Python<'_>) -> PyResult<()> {
 /// What `seqloss_rs._native` exports.
 #[pymodule(gil_used = false)]
 mod _native {
-    use super::*;
+    use pyo3::prelude::*;
+
+    use super::{arguments, parallel, prepare};
+    use crate::error::Error;
 
     #[pymodule_export]
     use super::error::InternalError;
@@ -83,10 +87,7 @@ mod _native {
     /// Sets the number of threads.
     #[pyfunction]
     fn set_num_threads(threads: &Bound<'_, PyAny>) -> PyResult<()> {
-        let number = threads.extract::<i64>().or_else(|error| {
-            // An integer of any size is a number that is out of range.
-            if error.is_instance_of::<PyOverflowError>(threads.py()) { Ok(-1) } else { Err(error) }
-        })?;
+        let number = arguments::integer("threads", threads)?;
         if parallel::set_threads(usize::try_from(number).unwrap_or(0)).is_err() {
             let message = format!("threads is {threads}, which is not in 1..={}", parallel::MAX_THREADS);
             return Err(Error::Value(message).into());

@@ -7,11 +7,11 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyList, PyString, PyTuple};
 
-use super::arguments::{integer_array, integers};
+use super::arguments::{flag, integer, integer_array, integers, reducer, word};
 use super::enter;
 use crate::error::{Error, subscript};
 use crate::input::{Argument, Integers};
-use crate::reduction::{Measure as Weight, Reduced, Reducer, Reduction, TEXT};
+use crate::reduction::{Measure as Weight, Reduced, Reduction, TEXT};
 use crate::text::bleu::Bleu;
 use crate::text::error_rate::ErrorRate;
 use crate::text::rouge::{Measure, Rouge, mean};
@@ -42,24 +42,28 @@ macro_rules! with_metric {
 }
 
 #[pyfunction]
-pub(super) fn bleu(
-    max_order: i64,
-    smoothing: &str,
-    effective_order: Option<bool>,
-    tokenize: &str,
-    lowercase: bool,
+pub(super) fn bleu<'py>(
+    max_order: &Object<'py>,
+    smoothing: &Object<'py>,
+    effective_order: Option<Object<'py>>,
+    tokenize: &Object<'py>,
+    lowercase: &Object<'py>,
 ) -> PyResult<TextMetric> {
-    Ok(TextMetric(Kind::Bleu(Bleu::new(max_order, smoothing, effective_order, tokenize, lowercase)?)))
+    let effective_order = effective_order.map(|object| flag("effective_order", &object)).transpose()?;
+    let (smoothing, tokenize) = (word("smoothing", smoothing)?, word("tokenize", tokenize)?);
+    let (max_order, lowercase) = (integer("max_order", max_order)?, flag("lowercase", lowercase)?);
+    Ok(TextMetric(Kind::Bleu(Bleu::new(max_order, &smoothing, effective_order, &tokenize, lowercase)?)))
 }
 
 #[pyfunction]
-pub(super) fn rouge(variant: &str, measure: &str, stem: bool) -> PyResult<TextMetric> {
-    Ok(TextMetric(Kind::Rouge(Rouge::new(variant, measure, stem)?)))
+pub(super) fn rouge(variant: &Object<'_>, measure: &Object<'_>, stem: &Object<'_>) -> PyResult<TextMetric> {
+    let (variant, measure) = (word("variant", variant)?, word("measure", measure)?);
+    Ok(TextMetric(Kind::Rouge(Rouge::new(&variant, &measure, flag("stem", stem)?)?)))
 }
 
 #[pyfunction]
-pub(super) fn error_rate(unit: &str) -> PyResult<TextMetric> {
-    Ok(TextMetric(Kind::ErrorRate(ErrorRate::new(unit)?)))
+pub(super) fn error_rate(unit: &Object<'_>) -> PyResult<TextMetric> {
+    Ok(TextMetric(Kind::ErrorRate(ErrorRate::new(&word("unit", unit)?)?)))
 }
 
 #[pymethods]
@@ -72,10 +76,10 @@ impl TextMetric {
         references: &Object<'py>,
         lengths: Option<&Object<'py>>,
         reference_lengths: Option<&Object<'py>>,
-        reduction: &str,
-        normalizer: Option<f64>,
+        reduction: &Object<'py>,
+        normalizer: Option<&Object<'py>>,
     ) -> PyResult<Object<'py>> {
-        let reducer = Reducer::new(reduction, TEXT, normalizer)?;
+        let reducer = reducer(reduction, normalizer, TEXT)?;
         let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
         let reduced = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
             let rows = statistics(metric, &pairs, watch)?;

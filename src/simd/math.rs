@@ -85,14 +85,14 @@ pub fn exp_f64x8<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
 ///
 /// x = 2ᵏ m with m in [√½, √2), and ln m = 2 artanh(s), s = (m − 1)/(m + 1), as a series in s² ≤ 0.0295.
 pub fn ln(x: f64) -> f64 {
-    if !(x > 0.0) || x == f64::INFINITY {
-        return if x == 0.0 {
-            f64::NEG_INFINITY
-        } else if x > 0.0 {
-            x
-        } else {
-            f64::NAN
-        };
+    if x == 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if x.is_nan() || x < 0.0 {
+        return f64::NAN;
+    }
+    if x == f64::INFINITY {
+        return x;
     }
     // Subnormal numbers are scaled into the normal range first.
     let (x, offset) = if x < f64::MIN_POSITIVE { (x * 2f64.powi(54), -54) } else { (x, 0) };

@@ -11,6 +11,7 @@ pub mod rows;
 pub mod scaled;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fearless_simd::Level;
 
@@ -18,6 +19,9 @@ pub use lanes::Lanes;
 
 /// The variable that forces a level down.
 pub const VARIABLE: &str = "SEQLOSS_SIMD";
+
+/// The levels that can be asked for.
+const LEVELS: [&str; 3] = ["baseline", "avx2", "avx512"];
 
 /// The instruction set in use: the best that the processor has, or a lower one that `SEQLOSS_SIMD` names.
 pub fn level() -> Level {
@@ -28,6 +32,15 @@ pub fn level() -> Level {
 /// The name of the instruction set in use.
 pub fn name() -> &'static str {
     describe(level())
+}
+
+/// A sentence about a level that does not exist; once, to whom asks first.
+pub fn complaint() -> Option<String> {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    let wanted =
+        std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty() && !LEVELS.contains(&wanted.as_str()))?;
+    let complaint = || format!("{VARIABLE} is \"{wanted}\", expected one of {}; it is ignored", LEVELS.join(", "));
+    (!TOLD.swap(true, Ordering::Relaxed)).then(complaint)
 }
 
 /// `SEQLOSS_SIMD` forces down, never up: a level that the processor lacks is passed over.

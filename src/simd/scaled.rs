@@ -63,6 +63,7 @@ impl<S: Simd> Scaled<S> {
     }
 
     /// The sum of two, its mantissa not yet normal.
+    #[must_use]
     #[inline(always)]
     pub fn plus(self, other: Self) -> Self {
         let exponent = self.exponent.max(other.exponent);
@@ -71,6 +72,7 @@ impl<S: Simd> Scaled<S> {
     }
 
     /// The sum of three, its mantissa not yet normal.
+    #[must_use]
     #[inline(always)]
     pub fn plus_two(self, second: Self, third: Self) -> Self {
         let exponent = self.exponent.max(second.exponent.max(third.exponent));
@@ -80,12 +82,14 @@ impl<S: Simd> Scaled<S> {
     }
 
     /// The product, its mantissa not yet normal.
+    #[must_use]
     #[inline(always)]
     pub fn times(self, other: Self) -> Self {
         Self { mantissa: self.mantissa * other.mantissa, exponent: self.exponent + other.exponent }
     }
 
     /// The same numbers with mantissas in [1, 2), or 0. Mantissas must not be subnormal.
+    #[must_use]
     #[inline(always)]
     pub fn normal(self) -> Self {
         let simd = self.mantissa.token();
