@@ -210,8 +210,8 @@ def reinforce_loss(
         A reward for each sequence, which every step of it gets, or one for each step.
     baseline : None, float, floats like `rewards`, "batch_mean" or "leave_one_out"
         What is subtracted from the reward: a number; one for each sequence or step; the mean over the batch; the mean
-        over the other sequences of the group (without groups, of the batch). With rewards of steps, means are taken step
-        by step over the sequences that have the step. A sequence that is alone has advantage 0 in leave-one-out.
+        over the other sequences of the group (without groups, of the batch). With rewards of steps, means are taken
+        step by step over the sequences that have the step. A sequence that is alone has advantage 0 in leave-one-out.
     discount : float, optional
         γ in [0, 1]: rewards of steps become rewards to go, Gₜ = rₜ + γ Gₜ₊₁. Masked steps are no actions: they are
         passed over.

@@ -239,8 +239,8 @@ struct Chain {
     width: usize,
     /// Frames that the target needs: L, and one blank between equal labels.
     needed: usize,
-    /// Added to the exponent of what comes to a label straight from the label before it: 0 where a path may, else so much
-    /// that nothing is left. (A factor of 0 is not enough: the exponent alone would push out what is far smaller.)
+    /// Added to the exponent of what comes to a label straight from the label before it: 0 where a path may, else
+    /// [`NO_ARC`].
     skips: Vec<f64>,
     /// The classes that occur, the blank first.
     classes: Vec<usize>,
@@ -261,6 +261,10 @@ struct Chain {
     /// The probability of all paths, as mantissa and exponent.
     total: (f64, f64),
 }
+
+/// Leaves nothing of what it is added to, also beside sums that are 0. A mantissa of 0 would not do: its exponent alone
+/// would push out what is far smaller.
+const NO_ARC: f64 = 2.0 * BOTTOM;
 
 /// One row of states, taken apart; mantissas and exponents.
 struct States<'a> {
@@ -314,11 +318,11 @@ impl Chain {
         let repeats = labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
         self.needed = labels.len() + repeats;
         self.skips.clear();
-        self.skips.push(BOTTOM);
-        self.skips.extend(labels.windows(2).map(|pair| if pair[0] == pair[1] { BOTTOM } else { 0.0 }));
+        self.skips.push(NO_ARC);
+        self.skips.extend(labels.windows(2).map(|pair| if pair[0] == pair[1] { NO_ARC } else { 0.0 }));
         // One vector more, because going back reads the next label's.
-        self.skips.resize(self.width + LANES, BOTTOM);
-        self.skips[labels.len()..].fill(BOTTOM);
+        self.skips.resize(self.width + LANES, NO_ARC);
+        self.skips[labels.len()..].fill(NO_ARC);
         let classes = self.classes.len();
         for vector in [&mut self.scores, &mut self.of_class.0, &mut self.of_class.1] {
             vector.clear();
@@ -502,6 +506,11 @@ impl Chain {
         let labels = band.start..band.end.min(self.labels);
         for (&place, &posterior) in self.places[labels.clone()].iter().zip(&self.label_posterior[labels]) {
             self.posterior[place as usize] += posterior;
+        }
+        // The sum of a frame is 1, up to the rounding of all other frames, which this takes away.
+        let sum: f64 = self.posterior.iter().sum();
+        if sum > 0.0 && sum < f64::INFINITY {
+            self.posterior.iter_mut().for_each(|posterior| *posterior /= sum);
         }
     }
 
