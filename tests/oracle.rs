@@ -188,7 +188,9 @@ fn ctc_is_the_sum_over_all_paths() {
 /// Graves' recursion over blanks and labels with logarithms, and the gradient p − γ by its backward half.
 fn ctc_with_logarithms(x: &[f64], classes: usize, target: &[i64], blank: usize) -> (f64, Vec<f64>) {
     let mut states = vec![blank];
-    target.iter().for_each(|&label| states.extend([label as usize, blank]));
+    for &label in target {
+        states.extend([label as usize, blank]);
+    }
     let log_p: Vec<Vec<f64>> = x
         .chunks(classes)
         .map(|row| {
@@ -295,7 +297,7 @@ fn cross_entropy_is_its_formula() {
         let is_rich = case >= 18;
         let mut x = random.numbers(cells, 4.0);
         if scores == Scores::Probs {
-            x.iter_mut().for_each(|x| *x = 0.1 + x.abs() / 5.0);
+            x = x.iter().map(|x| 0.1 + x.abs() / 5.0).collect();
         }
         let mut classes_wanted = random.classes(n * steps, classes);
         classes_wanted[5] = -100;
@@ -306,14 +308,11 @@ fn cross_entropy_is_its_formula() {
 
         let logits = sequences(&x, &shape, Axes::StepsOfRows);
         let structure = &logits.structure;
-        let targets = match is_distribution {
-            true => {
-                Targets::Distributions(rows_like("targets", &floats(&wanted, &shape), structure, &[classes]).unwrap())
-            }
-            false => {
-                let classes_wanted = integers(&classes_wanted, &[n, steps]);
-                Targets::Classes(integers_per_step("targets", &classes_wanted, structure).unwrap())
-            }
+        let targets = if is_distribution {
+            Targets::Distributions(rows_like("targets", &floats(&wanted, &shape), structure, &[classes]).unwrap())
+        } else {
+            let classes_wanted = integers(&classes_wanted, &[n, steps]);
+            Targets::Classes(integers_per_step("targets", &classes_wanted, structure).unwrap())
         };
         let mask_view = Argument::Array(View::contiguous(&mask, vec![n, steps]).unwrap());
         let options = Options {

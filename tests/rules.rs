@@ -37,8 +37,9 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn places<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let in_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).map(|(at, _)| at).filter(move |&at| {
+        let before = line[..at].ends_with(in_name) && word.starts_with(in_name);
         let after = line[at + word.len()..].starts_with(in_name) && word.ends_with(in_name);
-        !after && !(line[..at].ends_with(in_name) && word.starts_with(in_name))
+        !(before || after)
     })
 }
 
