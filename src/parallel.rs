@@ -68,11 +68,9 @@ pub fn threads() -> (usize, &'static str) {
     (machine.min(MAX_THREADS), "affinity and cgroup")
 }
 
-/// A sentence about a variable that holds no number of threads; once, to whom asks first.
+/// A sentence about a variable that holds no number of threads.
 pub fn complaint() -> Option<String> {
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    let complaint = environment().complaint.as_ref()?;
-    (!TOLD.swap(true, Ordering::Relaxed)).then(|| complaint.clone())
+    environment().complaint.clone()
 }
 
 struct Environment {

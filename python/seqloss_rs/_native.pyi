@@ -1,8 +1,101 @@
 # The border is private; its functions are called through the typed faces beside it.
-from typing import Any
+from typing import Any, final
 
+__all__ = [
+    "InternalError",
+    "TextMetric",
+    "__version__",
+    "bleu",
+    "cross_entropy_loss",
+    "ctc_greedy_decode",
+    "ctc_loss",
+    "error_rate",
+    "mae_loss",
+    "mse_loss",
+    "num_threads",
+    "reinforce_loss",
+    "rouge",
+    "set_num_threads",
+    "simd",
+]
 __version__: str
 
 class InternalError(RuntimeError): ...
 
-def __getattr__(name: str) -> Any: ...
+@final
+class TextMetric:
+    def corpus(self, /, hypotheses: Any, references: Any, lengths: Any, reference_lengths: Any) -> Any: ...
+    def loss(
+        self, /, hypotheses: Any, references: Any, lengths: Any, reference_lengths: Any, reduction: Any, normalizer: Any
+    ) -> Any: ...
+    def score_statistics(self, /, rows: Any) -> Any: ...
+    def sentences(self, /, hypotheses: Any, references: Any, lengths: Any, reference_lengths: Any) -> Any: ...
+    def statistics(self, /, hypotheses: Any, references: Any, lengths: Any, reference_lengths: Any) -> Any: ...
+
+def bleu(max_order: Any, smoothing: Any, effective_order: Any, tokenize: Any, lowercase: Any) -> Any: ...
+def cross_entropy_loss(
+    gradient: Any,
+    logits: Any,
+    targets: Any,
+    scores: Any,
+    lengths: Any,
+    mask: Any,
+    weights: Any,
+    class_weights: Any,
+    ignore_index: Any,
+    label_smoothing: Any,
+    reduction: Any,
+    normalizer: Any,
+) -> Any: ...
+def ctc_greedy_decode(logits: Any, input_lengths: Any, blank: Any, layout: Any) -> Any: ...
+def ctc_loss(
+    gradient: Any,
+    logits: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: Any,
+    scores: Any,
+    layout: Any,
+    zero_infinity: Any,
+    reduction: Any,
+    normalizer: Any,
+) -> Any: ...
+def error_rate(unit: Any) -> Any: ...
+def mae_loss(
+    gradient: Any,
+    predictions: Any,
+    targets: Any,
+    lengths: Any,
+    mask: Any,
+    weights: Any,
+    reduction: Any,
+    normalizer: Any,
+) -> Any: ...
+def mse_loss(
+    gradient: Any,
+    predictions: Any,
+    targets: Any,
+    lengths: Any,
+    mask: Any,
+    weights: Any,
+    reduction: Any,
+    normalizer: Any,
+) -> Any: ...
+def num_threads() -> Any: ...
+def reinforce_loss(
+    gradient: Any,
+    logits: Any,
+    actions: Any,
+    rewards: Any,
+    baseline: Any,
+    discount: Any,
+    scores: Any,
+    lengths: Any,
+    mask: Any,
+    reduction: Any,
+    normalizer: Any,
+) -> Any: ...
+def rouge(variant: Any, measure: Any, stem: Any) -> Any: ...
+def set_num_threads(threads: Any) -> Any: ...
+def simd() -> Any: ...

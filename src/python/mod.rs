@@ -12,6 +12,7 @@ mod text;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
@@ -29,11 +30,12 @@ fn enter<R: Send>(
     work: usize,
     compute: impl FnOnce(&Watch<'_>) -> Result<R, Error> + Send,
 ) -> PyResult<R> {
+    complain(py)?;
     let guarded = |watch: &Watch<'_>| catch_unwind(AssertUnwindSafe(|| compute(watch)));
     let outcome = if work < LITTLE_WORK {
         guarded(&Watch::never()).map(|result| (result, None))
     } else {
-        prepare(py)?;
+        fork::register();
         py.detach(|| {
             let signal = RefCell::new(None);
             #[expect(clippy::redundant_closure_for_method_calls, reason = "the method lives for one lifetime only")]
@@ -53,9 +55,12 @@ fn enter<R: Send>(
     }
 }
 
-/// What must be there before threads are used.
-fn prepare(py: Python<'_>) -> PyResult<()> {
-    fork::register();
+/// Warns of variables that hold nothing sensible, once.
+fn complain(py: Python<'_>) -> PyResult<()> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     for complaint in [parallel::complaint(), crate::simd::complaint()].into_iter().flatten() {
         let category = py.get_type::<PyRuntimeWarning>();
         let complaint = std::ffi::CString::new(complaint).unwrap_or_default();
@@ -69,7 +74,7 @@ fn prepare(py: Python<'_>) -> PyResult<()> {
 mod _native {
     use pyo3::prelude::*;
 
-    use super::{arguments, parallel, prepare};
+    use super::{arguments, complain, parallel};
     use crate::error::Error;
 
     #[pymodule_export]
@@ -98,7 +103,7 @@ mod _native {
     /// (number of threads, what says so)
     #[pyfunction]
     fn num_threads(py: Python<'_>) -> PyResult<(usize, &'static str)> {
-        prepare(py)?;
+        complain(py)?;
         Ok(parallel::threads())
     }
 

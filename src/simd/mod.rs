@@ -11,7 +11,6 @@ pub mod rows;
 pub mod scaled;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use fearless_simd::Level;
 
@@ -34,13 +33,11 @@ pub fn name() -> &'static str {
     describe(level())
 }
 
-/// A sentence about a level that does not exist; once, to whom asks first.
+/// A sentence about a level that does not exist.
 pub fn complaint() -> Option<String> {
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    let wanted =
-        std::env::var(VARIABLE).ok().filter(|wanted| !wanted.is_empty() && !LEVELS.contains(&wanted.as_str()))?;
-    let complaint = || format!("{VARIABLE} is \"{wanted}\", expected one of {}; it is ignored", LEVELS.join(", "));
-    (!TOLD.swap(true, Ordering::Relaxed)).then(complaint)
+    let is_unknown = |wanted: &String| !wanted.is_empty() && !LEVELS.contains(&wanted.as_str());
+    let wanted = std::env::var(VARIABLE).ok().filter(is_unknown)?;
+    Some(format!("{VARIABLE} is \"{wanted}\", expected one of {}; it is ignored", LEVELS.join(", ")))
 }
 
 /// `SEQLOSS_SIMD` forces down, never up: a level that the processor lacks is passed over.
