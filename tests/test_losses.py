@@ -303,7 +303,8 @@ def test_a_group_axis(variant: str, baseline: Any) -> None:
         return argument
 
     problem.shared["group"] = group
-    for reduction in REDUCTIONS:
+    reductions: Any = REDUCTIONS
+    for reduction in reductions:
         value, gradient = seqloss_rs.value_and_grad(seqloss_rs.reinforce_loss)(
             *[grouped(argument) for argument in positional],
             **{name: grouped(argument) for name, argument in named.items()},

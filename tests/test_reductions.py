@@ -25,7 +25,7 @@ LENGTHS = np.array([3, 1])
         ("batch_mean", 5.0),
     ],
 )
-def test_a_worked_example(reduction: str, expected: Any) -> None:
+def test_a_worked_example(reduction: Any, expected: Any) -> None:
     value = seqloss_rs.mae_loss(PREDICTIONS, TARGETS, lengths=LENGTHS, reduction=reduction)
     np.testing.assert_array_equal(value, expected)
 
@@ -41,7 +41,7 @@ def test_a_worked_example(reduction: str, expected: Any) -> None:
         ("batch_mean", 3.5),
     ],
 )
-def test_a_worked_example_with_weights_and_a_mask(reduction: str, expected: Any) -> None:
+def test_a_worked_example_with_weights_and_a_mask(reduction: Any, expected: Any) -> None:
     weights = np.array([[2.0, np.nan, 1.0], [0.5, 7.0, 7.0]])
     mask = np.array([[True, False, True], [True, True, True]])
     value = seqloss_rs.mae_loss(PREDICTIONS, TARGETS, lengths=LENGTHS, mask=mask, weights=weights, reduction=reduction)
@@ -59,7 +59,7 @@ def test_a_worked_example_with_weights_and_a_mask(reduction: str, expected: Any)
         ("batch_mean", 1.5),
     ],
 )
-def test_a_sequence_without_steps(reduction: str, expected: Any) -> None:
+def test_a_sequence_without_steps(reduction: Any, expected: Any) -> None:
     predictions = np.array([[1.0, 2.0], [np.nan, np.nan]])
     value = seqloss_rs.mae_loss(predictions, predictions * 0 + 0, lengths=[2, 0], reduction=reduction)
     np.testing.assert_array_equal(value, expected)

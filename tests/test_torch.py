@@ -86,7 +86,7 @@ def test_cross_entropy_in_every_combination(
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_cross_entropy_with_everything_ignored(reduction: str, label_smoothing: float, weighted: bool) -> None:
+def test_cross_entropy_with_everything_ignored(reduction: Any, label_smoothing: float, weighted: bool) -> None:
     logits, targets = np.ones((2, 3, 4)), np.full((2, 3), -100)
     weights = np.arange(1.0, 5.0) if weighted else None
     expected, _ = torch_cross_entropy(
@@ -123,7 +123,7 @@ def test_cross_entropy_of_special_values(special: float, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-def test_cross_entropy_with_weights_and_a_mask_is_torch_on_what_is_left(reduction: str) -> None:
+def test_cross_entropy_with_weights_and_a_mask_is_torch_on_what_is_left(reduction: Any) -> None:
     generator = np.random.default_rng(5)
     logits, targets = generator.normal(size=(4, 9, 6)), generator.integers(0, 6, (4, 9))
     mask, weights = generator.random((4, 9)) < 0.6, generator.random((4, 9))
@@ -185,7 +185,8 @@ def test_ctc(seed: int) -> None:
     padded[padded > logits.shape[-1]] = 0  # torch reads padding
     for reduction in ("none", "mean", "sum"):
         expected, slope = torch_ctc(logits, padded, input_lengths, target_lengths, blank=blank, reduction=reduction)
-        for layout, given in (("NTC", logits), ("TNC", logits.swapaxes(0, 1))):
+        layouts: list[tuple[Any, Any]] = [("NTC", logits), ("TNC", logits.swapaxes(0, 1))]
+        for layout, given in layouts:
             for labels in (padded, np.concatenate(targets), targets):
                 lengths = None if labels is targets else target_lengths
                 value, gradient = value_and_grad(seqloss_rs.ctc_loss)(

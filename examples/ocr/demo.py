@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import seqloss_rs
@@ -31,7 +31,7 @@ class Lines(NamedTuple):
     targets: NDArray[np.int32]
     target_lengths: NDArray[np.int32]
     blank: int
-    scores: str
+    scores: Literal["logits", "log_probs"]
     texts: list[str]
     classes: list[str]
 
@@ -45,7 +45,7 @@ def read(path: Path) -> Lines:
         targets=arrays["targets"],
         target_lengths=arrays["target_lengths"],
         blank=int(arrays["blank"]),
-        scores=str(arrays["scores"]),
+        scores=arrays["scores"].item(),
         texts=arrays["texts"].tolist(),
         classes=arrays["classes"].tolist(),
     )
