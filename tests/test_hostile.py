@@ -1,5 +1,6 @@
 """Arrays as they should not be: the bits that a clean copy gives, or one sentence that names the argument."""
 
+import contextlib
 import functools
 import inspect
 import re
@@ -752,3 +753,48 @@ def test_more_axes_than_there_may_be() -> None:
     for name, loss in LOSSES.items():
         with pytest.raises(ValueError, match=r"logits|predictions"):
             loss(deep, *others(name, deep.shape))
+
+
+def anything(generator: np.random.Generator) -> Any:
+    """Something that somebody might pass, most of it wrong."""
+
+    def array() -> Any:
+        shape = tuple(generator.integers(0, 4, int(generator.integers(0, 5))))
+        if generator.random() < 0.6:
+            return generator.normal(size=shape).astype(generator.choice(["f2", "f4", "f8"]))
+        return generator.integers(0, 3, shape)
+
+    kind = generator.random()
+    if kind < 0.55:
+        return array()
+    if kind < 0.75:
+        return [array() for _ in range(int(generator.integers(0, 4)))]
+    odd: list[Any] = [None, 0, -1, 0.5, [], [[]], [[1], [2]], [1, 2], "x", (1, 2), [None], True, np.float32(2)]
+    return odd[int(generator.integers(len(odd)))]
+
+
+@pytest.mark.parametrize("name", ["cross_entropy_loss", "ctc_loss", "mae_loss", "mse_loss", "reinforce_loss"])
+def test_whatever_is_passed_gives_a_result_or_an_error_of_the_caller(name: str) -> None:
+    """A panic would be an InternalError, which is neither of the two."""
+    generator = np.random.default_rng(12)
+    loss = getattr(seqloss_rs, name)
+    options = [option for option in inspect.signature(loss).parameters if option not in ("logits", "predictions")]
+    answered = 0
+    for _ in range(4000):
+        first = anything(generator)
+        arguments = {option: anything(generator) for option in options if generator.random() < 0.12}
+        arguments["reduction"] = generator.choice(["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean"])
+        for option in ("targets", "actions", "rewards"):
+            if option in options:
+                arguments.setdefault(option, anything(generator))
+        if isinstance(first, np.ndarray) and first.ndim and generator.random() < 0.5:
+            shape = first.shape if name in ("mae_loss", "mse_loss") else first.shape[:-1]
+            arguments["actions" if "actions" in options else "targets"] = generator.integers(0, 3, shape)
+        call = loss
+        if generator.random() < 0.5:
+            out = first if generator.random() < 0.3 else None
+            call = value_and_grad(loss, None if generator.random() < 0.5 else 1.0, out)
+        with contextlib.suppress(ValueError, TypeError):
+            call(first, **arguments)
+            answered += 1
+    assert answered > 0

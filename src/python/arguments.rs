@@ -89,11 +89,18 @@ pub(super) struct Mask<'py>(Argument<Array<'py>>);
 impl<'py> Mask<'py> {
     pub(super) fn new(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
         let booleans = |name: &str, array: &Bound<'py, PyUntypedArray>| {
+            if array.dtype().kind() == b'b'
+                && let Some(found) = Array::new(array)
+            {
+                return Ok(found);
+            }
             if array.dtype().kind() != b'b' && !array.is_empty() {
                 let message = format!("{name} has dtype {}, expected bool (mask.astype(bool))", array.dtype());
                 return Err(Error::Type(message).into());
             }
-            readable(array, "bool")
+            // NumPy takes an empty list for floats.
+            let copy = array.call_method1("astype", ("bool", "C"))?;
+            Ok(Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous"))
         };
         Ok(Self(match arrays(name, object)? {
             Argument::Array(array) => Argument::Array(booleans(name, &array)?),
@@ -254,7 +261,7 @@ fn unreadable(name: &str, object: &Bound<'_, PyAny>, error: &PyErr) -> PyErr {
 }
 
 /// A function or type of NumPy, by name.
-pub(super) fn numpy_attribute<'py>(py: Python<'py>, attribute: &str) -> Bound<'py, PyAny> {
+fn numpy_attribute<'py>(py: Python<'py>, attribute: &str) -> Bound<'py, PyAny> {
     py.import("numpy").and_then(|numpy| numpy.getattr(attribute)).expect("NumPy has been imported")
 }
 
@@ -270,15 +277,6 @@ pub(super) fn refuse_masked(name: &str, array: &Bound<'_, PyUntypedArray>) -> Py
         return Err(Error::Type(message).into());
     }
     Ok(())
-}
-
-/// The array itself if it can be read where it lies, else a copy of this dtype.
-fn readable<'py>(array: &Bound<'py, PyUntypedArray>, dtype: &str) -> PyResult<Array<'py>> {
-    if let Some(found) = Array::new(array) {
-        return Ok(found);
-    }
-    let copy = numpy_attribute(array.py(), "array").call1((array, dtype))?.call_method1("copy", ("C",))?;
-    Ok(Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous"))
 }
 
 fn floats<'py>(name: &str, array: &Bound<'py, PyUntypedArray>) -> PyResult<(Kind, Array<'py>)> {

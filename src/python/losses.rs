@@ -12,7 +12,7 @@ use pyo3::types::PyList;
 use super::answer::{Request, Term, answer, is_in_place};
 use super::arguments::{Floats, Mask, flag, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::with_element;
-use super::enter;
+use super::{enter, guarded};
 use crate::decoding::greedy;
 use crate::error::Error;
 use crate::input::{
@@ -57,42 +57,44 @@ pub(super) fn cross_entropy_loss<'py>(
     reduction: Object<'py>,
     normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-    let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs", "probs"])?;
-    let ignore_index = integer("ignore_index", &ignore_index)?;
-    let label_smoothing = number("label_smoothing", &label_smoothing)?;
-    let first = Floats::new("logits", &logits)?;
-    let (classes, distributions) = match holds_integers("targets", &targets)? {
-        true => (Some(integers("targets", &targets)?), None),
-        false => (None, Some(Floats::new("targets", &targets)?)),
-    };
-    let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
-    let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
-    let class_weights = class_weights.map(|object| Floats::new("class_weights", &object)).transpose()?;
-    let others = addresses([distributions.as_ref()]);
-    with_element!(first.kind, E => {
-        let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, false)?;
-        sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
-        if is_in_place(&gradient, &first) {
-            sequences.read_in_place();
-        }
-        let structure = &sequences.structure;
-        let targets = match (&classes, &distributions) {
-            (Some(classes), _) => Targets::Classes(integers_per_step("targets", classes, structure)?),
-            (None, Some(floats)) => {
-                Targets::Distributions(rows_like("targets", &floats.any(), structure, sequences.inner())?)
+    guarded(|| {
+        let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+        let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs", "probs"])?;
+        let ignore_index = integer("ignore_index", &ignore_index)?;
+        let label_smoothing = number("label_smoothing", &label_smoothing)?;
+        let first = Floats::new("logits", &logits)?;
+        let (classes, distributions) = match holds_integers("targets", &targets)? {
+            true => (Some(integers("targets", &targets)?), None),
+            false => (None, Some(Floats::new("targets", &targets)?)),
+        };
+        let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+        let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
+        let class_weights = class_weights.map(|object| Floats::new("class_weights", &object)).transpose()?;
+        let others = addresses([distributions.as_ref()]);
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, false)?;
+            sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+            if is_in_place(&gradient, &first) {
+                sequences.read_in_place();
             }
-            (None, None) => unreachable!("targets are one or the other"),
-        };
-        let options = Options {
-            mask: mask_of_steps(mask.as_ref(), structure)?,
-            weights: weights.as_ref().map(|all| floats_per_step("weights", &all.any(), structure)).transpose()?,
-            class_weights: class_weights.as_ref().map(|all| class_weights_of(all)).transpose()?,
-            ignore_index,
-            label_smoothing,
-        };
-        let loss = CrossEntropy::new(sequences, targets, scores, options)?;
-        answer(py, &loss, &reducer, Term::Step, &gradient, &first, &others)
+            let structure = &sequences.structure;
+            let targets = match (&classes, &distributions) {
+                (Some(classes), _) => Targets::Classes(integers_per_step("targets", classes, structure)?),
+                (None, Some(floats)) => {
+                    Targets::Distributions(rows_like("targets", &floats.any(), structure, sequences.inner())?)
+                }
+                (None, None) => unreachable!("targets are one or the other"),
+            };
+            let options = Options {
+                mask: mask_of_steps(mask.as_ref(), structure)?,
+                weights: weights.as_ref().map(|all| floats_per_step("weights", &all.any(), structure)).transpose()?,
+                class_weights: class_weights.as_ref().map(|all| class_weights_of(all)).transpose()?,
+                ignore_index,
+                label_smoothing,
+            };
+            let loss = CrossEntropy::new(sequences, targets, scores, options)?;
+            answer(py, &loss, &reducer, Term::Step, &gradient, &first, &others)
+        })
     })
 }
 
@@ -119,25 +121,27 @@ pub(super) fn ctc_loss<'py>(
     reduction: Object<'py>,
     normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-    let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
-    let axes = layout_axes(&word("layout", &layout)?)?;
-    let blank = integer("blank", &blank)?;
-    let first = Floats::new("logits", &logits)?;
-    let zero_infinity = flag("zero_infinity", &zero_infinity)?;
-    let targets = integers("targets", &targets)?;
-    let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
-    with_element!(first.kind, E => {
-        let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
-        sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
-        if is_in_place(&gradient, &first) {
-            sequences.read_in_place();
-        }
-        let blank = blank_class(blank, sequences.width)?;
-        let labels =
-            Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
-        let loss = Ctc::new(sequences, labels, blank, scores, zero_infinity);
-        answer(py, &loss, &reducer, Term::Sequence, &gradient, &first, &[])
+    guarded(|| {
+        let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+        let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
+        let axes = layout_axes(&word("layout", &layout)?)?;
+        let blank = integer("blank", &blank)?;
+        let first = Floats::new("logits", &logits)?;
+        let zero_infinity = flag("zero_infinity", &zero_infinity)?;
+        let targets = integers("targets", &targets)?;
+        let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+            if is_in_place(&gradient, &first) {
+                sequences.read_in_place();
+            }
+            let blank = blank_class(blank, sequences.width)?;
+            let labels =
+                Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
+            let loss = Ctc::new(sequences, labels, blank, scores, zero_infinity);
+            answer(py, &loss, &reducer, Term::Sequence, &gradient, &first, &[])
+        })
     })
 }
 
@@ -158,20 +162,22 @@ pub(super) fn ctc_greedy_decode<'py>(
     blank: Object<'py>,
     layout: Object<'py>,
 ) -> PyResult<Object<'py>> {
-    let axes = layout_axes(&word("layout", &layout)?)?;
-    let blank = integer("blank", &blank)?;
-    let first = Floats::new("logits", &logits)?;
-    with_element!(first.kind, E => {
-        let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
-        sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
-        let blank = blank_class(blank, sequences.width)?;
-        let work = sequences.rows.iter().map(|rows| rows.count() * rows.width()).sum();
-        let decoded = enter(py, work, |watch| greedy(&sequences, blank, work, watch))?;
-        let arrays = decoded.iter().map(|labels| PyArray1::from_slice(py, labels).into_any());
-        match sequences.structure.outer.is_empty() {
-            true => Ok(arrays.into_iter().next().expect("one sequence")),
-            false => Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.into_any()),
-        }
+    guarded(|| {
+        let axes = layout_axes(&word("layout", &layout)?)?;
+        let blank = integer("blank", &blank)?;
+        let first = Floats::new("logits", &logits)?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+            let blank = blank_class(blank, sequences.width)?;
+            let work = sequences.rows.iter().map(|rows| rows.count() * rows.width()).sum();
+            let decoded = enter(py, work, |watch| greedy(&sequences, blank, work, watch))?;
+            let arrays = decoded.iter().map(|labels| PyArray1::from_slice(py, labels).into_any());
+            match sequences.structure.outer.is_empty() {
+                true => Ok(arrays.into_iter().next().expect("one sequence")),
+                false => Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.into_any()),
+            }
+        })
     })
 }
 
@@ -190,49 +196,51 @@ pub(super) fn reinforce_loss<'py>(
     reduction: Object<'py>,
     normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-    let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
-    if actions.is_none() && scores == Scores::Logits {
-        let message = "actions is None, which goes with scores=\"log_probs\": the log-probability of each action";
-        return Err(Error::Value(message.to_owned()).into());
-    }
-    let discount = discount.map(|object| number("discount", &object)).transpose()?;
-    let first = Floats::new("logits", &logits)?;
-    let actions = actions.map(|object| integers("actions", &object)).transpose()?;
-    let rewards = Floats::new("rewards", &rewards)?;
-    let baseline_array;
-    let baseline = match &baseline {
-        None => Baseline::None,
-        Some(object) => match object.extract::<String>() {
-            Ok(word) if word == "batch_mean" => Baseline::BatchMean,
-            Ok(word) if word == "leave_one_out" => Baseline::LeaveOneOut,
-            Ok(value) => return Err(Error::Choice { argument: "baseline", value, choices: BASELINES }.into()),
-            Err(_) => {
-                baseline_array = Floats::new("baseline", object)?;
-                match baseline_array.any() {
-                    Argument::Array(number) if number.shape().is_empty() => Baseline::Number(number.to_vec()?[0]),
-                    array => Baseline::Array(array),
+    guarded(|| {
+        let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+        let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
+        if actions.is_none() && scores == Scores::Logits {
+            let message = "actions is None, which goes with scores=\"log_probs\": the log-probability of each action";
+            return Err(Error::Value(message.to_owned()).into());
+        }
+        let discount = discount.map(|object| number("discount", &object)).transpose()?;
+        let first = Floats::new("logits", &logits)?;
+        let actions = actions.map(|object| integers("actions", &object)).transpose()?;
+        let rewards = Floats::new("rewards", &rewards)?;
+        let baseline_array;
+        let baseline = match &baseline {
+            None => Baseline::None,
+            Some(object) => match object.extract::<String>() {
+                Ok(word) if word == "batch_mean" => Baseline::BatchMean,
+                Ok(word) if word == "leave_one_out" => Baseline::LeaveOneOut,
+                Ok(value) => return Err(Error::Choice { argument: "baseline", value, choices: BASELINES }.into()),
+                Err(_) => {
+                    baseline_array = Floats::new("baseline", object)?;
+                    match baseline_array.any() {
+                        Argument::Array(number) if number.shape().is_empty() => Baseline::Number(number.to_vec()?[0]),
+                        array => Baseline::Array(array),
+                    }
                 }
+            },
+        };
+        let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes(actions.is_some()), true)?;
+            let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
+            if actions.is_some() {
+                sequences.truncate(&valid);
             }
-        },
-    };
-    let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
-    with_element!(first.kind, E => {
-        let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes(actions.is_some()), true)?;
-        let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
-        if actions.is_some() {
-            sequences.truncate(&valid);
-        }
-        if is_in_place(&gradient, &first) {
-            sequences.read_in_place();
-        }
-        let structure = &sequences.structure;
-        let actions =
-            actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
-        let mask = mask_of_steps(mask.as_ref(), structure)?;
-        let advantages = advantages(&sequences, &valid, mask.as_ref(), &rewards.any(), &baseline, discount)?;
-        let loss = Reinforce::new(sequences, valid, actions, advantages, scores, mask)?;
-        answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[])
+            if is_in_place(&gradient, &first) {
+                sequences.read_in_place();
+            }
+            let structure = &sequences.structure;
+            let actions =
+                actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
+            let mask = mask_of_steps(mask.as_ref(), structure)?;
+            let advantages = advantages(&sequences, &valid, mask.as_ref(), &rewards.any(), &baseline, discount)?;
+            let loss = Reinforce::new(sequences, valid, actions, advantages, scores, mask)?;
+            answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[])
+        })
     })
 }
 
@@ -277,30 +285,32 @@ fn pointwise<'py, C: Curve>(
     reduction: Object<'py>,
     normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
-    let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-    let first = Floats::new("predictions", &predictions)?;
-    let targets = Floats::new("targets", &targets)?;
-    let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
-    let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
-    let mut others = addresses([Some(&targets), weights.as_ref()]);
-    others.extend(mask.iter().flat_map(Mask::addresses));
-    // (N, T) and (N, T, D): with three axes, or two in the arrays of a list, a step is a row.
-    let axes = if first.axes() == if first.is_list() { 2 } else { 3 } { Axes::StepsOfRows } else { Axes::Steps };
-    with_element!(first.kind, E => {
-        let mut sequences = Sequences::<E>::new("predictions", &first.typed(), axes, false)?;
-        let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
-        if is_in_place(&gradient, &first) {
-            sequences.read_in_place();
-        }
-        let target_rows = rows_like("targets", &targets.any(), &sequences.structure, sequences.inner())?;
-        let mask = mask.as_ref().map(Mask::views);
-        let weights = weights.as_ref().map(Floats::any);
-        let factors = Factors {
-            mask: mask.map(|mask| rows_per_step_or_number("mask", &mask, &sequences)).transpose()?.map(per_number),
-            weights: weights.map(|all| rows_per_step_or_number("weights", &all, &sequences)).transpose()?.map(per_number),
-        };
-        let loss = Pointwise::<C, E>::new(sequences, target_rows, &valid, factors);
-        answer(py, &loss, &reducer, Term::Number, &gradient, &first, &others)
+    guarded(|| {
+        let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
+        let first = Floats::new("predictions", &predictions)?;
+        let targets = Floats::new("targets", &targets)?;
+        let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+        let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
+        let mut others = addresses([Some(&targets), weights.as_ref()]);
+        others.extend(mask.iter().flat_map(Mask::addresses));
+        // (N, T) and (N, T, D): with three axes, or two in the arrays of a list, a step is a row.
+        let axes = if first.axes() == if first.is_list() { 2 } else { 3 } { Axes::StepsOfRows } else { Axes::Steps };
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("predictions", &first.typed(), axes, false)?;
+            let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
+            if is_in_place(&gradient, &first) {
+                sequences.read_in_place();
+            }
+            let target_rows = rows_like("targets", &targets.any(), &sequences.structure, sequences.inner())?;
+            let mask = mask.as_ref().map(Mask::views);
+            let weights = weights.as_ref().map(Floats::any);
+            let factors = Factors {
+                mask: mask.map(|mask| rows_per_step_or_number("mask", &mask, &sequences)).transpose()?.map(per_number),
+                weights: weights.map(|all| rows_per_step_or_number("weights", &all, &sequences)).transpose()?.map(per_number),
+            };
+            let loss = Pointwise::<C, E>::new(sequences, target_rows, &valid, factors);
+            answer(py, &loss, &reducer, Term::Number, &gradient, &first, &others)
+        })
     })
 }
 

@@ -23,36 +23,40 @@ use crate::parallel::{self, Watch};
 /// Work below this many numbers read keeps the GIL: giving it up and taking it back costs as much as such work.
 const LITTLE_WORK: usize = 4096;
 
-/// The gate: every computation passes here. Python goes on with its other threads, Ctrl-C is answered, an [`Error`]
-/// becomes its exception and a panic an `InternalError`.
+/// The gate: every computation passes here. Python goes on with its other threads, Ctrl-C is answered, and an [`Error`]
+/// becomes its exception.
 fn enter<R: Send>(
     py: Python<'_>,
     work: usize,
     compute: impl FnOnce(&Watch<'_>) -> Result<R, Error> + Send,
 ) -> PyResult<R> {
     complain(py)?;
-    let guarded = |watch: &Watch<'_>| catch_unwind(AssertUnwindSafe(|| compute(watch)));
-    let outcome = if work < LITTLE_WORK {
-        guarded(&Watch::never()).map(|result| (result, None))
-    } else {
-        fork::register();
-        py.detach(|| {
-            let signal = RefCell::new(None);
-            #[expect(clippy::redundant_closure_for_method_calls, reason = "the method lives for one lifetime only")]
-            let check = || match Python::attach(|py| py.check_signals()) {
-                Ok(()) => false,
-                Err(error) => signal.borrow_mut().replace(error).is_some() || signal.borrow().is_some(),
-            };
-            let outcome = guarded(&Watch::new(&check));
-            outcome.map(|result| (result, signal.take()))
-        })
-    };
-    match outcome {
-        Ok((Ok(result), None)) => Ok(result),
-        Ok((_, Some(signal))) => Err(signal),
-        Ok((Err(error), None)) => Err(error.into()),
-        Err(panic) => Err(error::internal(&*panic)),
+    if work < LITTLE_WORK {
+        return Ok(compute(&Watch::never())?);
     }
+    fork::register();
+    let (outcome, signal) = py.detach(|| {
+        let signal = RefCell::new(None);
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "the method lives for one lifetime only")]
+        let check = || match Python::attach(|py| py.check_signals()) {
+            Ok(()) => false,
+            Err(error) => {
+                signal.replace(Some(error));
+                true
+            }
+        };
+        let outcome = compute(&Watch::new(&check));
+        (outcome, signal.take())
+    });
+    match signal {
+        Some(signal) => Err(signal),
+        None => Ok(outcome?),
+    }
+}
+
+/// What every function of the border is wrapped in: a panic is a bug, and becomes an `InternalError`.
+fn guarded<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(error::internal(&*panic)))
 }
 
 /// Warns of variables that hold nothing sensible, once.

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyList, PyString, PyTuple};
 
 use super::arguments::{flag, integer, integer_array, integers, reducer, word};
-use super::enter;
+use super::{enter, guarded};
 use crate::error::{Error, subscript};
 use crate::input::{Argument, Integers};
 use crate::reduction::{Measure as Weight, Reduced, Reduction, TEXT};
@@ -79,26 +79,28 @@ impl TextMetric {
         reduction: &Object<'py>,
         normalizer: Option<&Object<'py>>,
     ) -> PyResult<Object<'py>> {
-        let reducer = reducer(reduction, normalizer, TEXT)?;
-        let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
-        let reduced = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
-            let rows = statistics(metric, &pairs, watch)?;
-            let losses = match reducer.reduction() {
-                Reduction::Corpus => vec![loss(metric.corpus(&rows)?)],
-                _ => scores(metric, &rows).into_iter().map(loss).collect(),
-            };
-            // A pair is one term, whatever its length.
-            let weights = vec![Weight { length: 1.0, weight: 1.0, share: 1.0 }; losses.len()];
-            Ok(match reducer.reduction() {
-                Reduction::None => Reduced::Sequences(losses),
-                _ => reducer.reduce(losses, &weights),
-            })
-        }))?;
-        match reduced {
-            Reduced::Number(number) => Ok(PyFloat::new(py, number).into_any()),
-            Reduced::Sequences(losses) => Ok(losses.into_pyarray(py).into_any()),
-            Reduced::Terms => unreachable!("the losses of pairs are returned as those of sequences"),
-        }
+        guarded(|| {
+            let reducer = reducer(reduction, normalizer, TEXT)?;
+            let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
+            let reduced = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
+                let rows = statistics(metric, &pairs, watch)?;
+                let losses = match reducer.reduction() {
+                    Reduction::Corpus => vec![loss(metric.corpus(&rows)?)],
+                    _ => scores(metric, &rows).into_iter().map(loss).collect(),
+                };
+                // A pair is one term, whatever its length.
+                let weights = vec![Weight { length: 1.0, weight: 1.0, share: 1.0 }; losses.len()];
+                Ok(match reducer.reduction() {
+                    Reduction::None => Reduced::Sequences(losses),
+                    _ => reducer.reduce(losses, &weights),
+                })
+            }))?;
+            match reduced {
+                Reduced::Number(number) => Ok(PyFloat::new(py, number).into_any()),
+                Reduced::Sequences(losses) => Ok(losses.into_pyarray(py).into_any()),
+                Reduced::Terms => unreachable!("the losses of pairs are returned as those of sequences"),
+            }
+        })
     }
 
     /// The score of each pair, as its users know it.
@@ -110,16 +112,18 @@ impl TextMetric {
         lengths: Option<&Object<'py>>,
         reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
-        let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
-            Ok(scores(metric, &statistics(metric, &pairs, watch)?))
-        }))?;
-        if let Kind::Bleu(_) = self.0 {
-            for score in &mut scores {
-                *score *= PERCENT;
+        guarded(|| {
+            let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
+            let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
+                Ok(scores(metric, &statistics(metric, &pairs, watch)?))
+            }))?;
+            if let Kind::Bleu(_) = self.0 {
+                for score in &mut scores {
+                    *score *= PERCENT;
+                }
             }
-        }
-        Ok(scores.into_pyarray(py))
+            Ok(scores.into_pyarray(py))
+        })
     }
 
     /// The row of each pair.
@@ -131,9 +135,11 @@ impl TextMetric {
         lengths: Option<&Object<'py>>,
         reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Object<'py>> {
-        let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
-        let rows = self.rows(py, &pairs)?;
-        Ok(rows.into_pyarray(py).reshape([pairs.len(), self.width()])?.into_any())
+        guarded(|| {
+            let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
+            let rows = self.rows(py, &pairs)?;
+            Ok(rows.into_pyarray(py).reshape([pairs.len(), self.width()])?.into_any())
+        })
     }
 
     /// The corpus score and its parts.
@@ -145,20 +151,24 @@ impl TextMetric {
         lengths: Option<&Object<'py>>,
         reference_lengths: Option<&Object<'py>>,
     ) -> PyResult<Object<'py>> {
-        let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
-        self.parts(py, &self.rows(py, &pairs)?)
+        guarded(|| {
+            let pairs = self.pairs(hypotheses, references, lengths, reference_lengths)?;
+            self.parts(py, &self.rows(py, &pairs)?)
+        })
     }
 
     /// The same from rows, or from one row that is their sum.
     fn score_statistics<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
-        let Integers { values, shape } = integer_array("rows", rows)?;
-        let width = self.width();
-        // An empty list has no second axis.
-        if !matches!(shape[..], [_, columns] if columns == width) && shape != [width] && shape != [0] {
-            return Err(Error::shape("rows", &shape, format!("(N, {width}) or ({width},)")).into());
-        }
-        with_metric!(&self.0, metric => check(metric, &values))?;
-        self.parts(py, &values)
+        guarded(|| {
+            let Integers { values, shape } = integer_array("rows", rows)?;
+            let width = self.width();
+            // An empty list has no second axis.
+            if !matches!(shape[..], [_, columns] if columns == width) && shape != [width] && shape != [0] {
+                return Err(Error::shape("rows", &shape, format!("(N, {width}) or ({width},)")).into());
+            }
+            with_metric!(&self.0, metric => check(metric, &values))?;
+            self.parts(py, &values)
+        })
     }
 }
 
