@@ -303,8 +303,8 @@ pub struct Structure {
     pub ragged: bool,
     /// The steps of every sequence, as they are stored.
     pub steps: Vec<usize>,
-    /// The axis of the steps of one array, also where there is no sequence to have them.
-    pub padding: usize,
+    /// The axis of the steps, also where there is no sequence to have them: of the array, or of each item of the list.
+    pub padding: Vec<usize>,
 }
 
 impl Structure {
@@ -327,8 +327,7 @@ impl Structure {
     /// The shape of one array that has `inner` axes for every step.
     pub fn shape(&self, inner: &[usize]) -> Vec<usize> {
         let mut shape = self.outer.clone();
-        // Without a sequence, nobody can tell how many steps there would be.
-        shape.push(self.steps.first().copied().unwrap_or(self.padding));
+        shape.push(self.padding[0]);
         shape.extend(inner);
         shape
     }
@@ -336,7 +335,7 @@ impl Structure {
     /// The same for item `item` of a list.
     pub fn item_shape(&self, item: usize, inner: &[usize]) -> Vec<usize> {
         let mut shape = self.outer[1..].to_vec();
-        shape.push(self.steps.get(item * self.group()).copied().unwrap_or(0));
+        shape.push(self.padding[if self.ragged { item } else { 0 }]);
         shape.extend(inner);
         shape
     }
@@ -411,7 +410,7 @@ impl<'a, E: Element> Sequences<'a, E> {
                 let mut step_counts = reserve(sequences)?;
                 step_counts.resize(sequences, steps);
                 let width = if inner == 2 { shape[shape.len() - 1] } else { 1 };
-                let structure = Structure { outer, ragged: false, steps: step_counts, padding: steps };
+                let structure = Structure { outer, ragged: false, steps: step_counts, padding: vec![steps] };
                 Ok(Self { rows, structure, axes, width, in_place: false })
             }
             Argument::List(views) => {
@@ -439,7 +438,8 @@ impl<'a, E: Element> Sequences<'a, E> {
                 }
                 let (group, width) = sizes.unwrap_or((1, 1));
                 let outer = if grouped { vec![views.len(), group] } else { vec![views.len()] };
-                let structure = Structure { outer, ragged: true, steps, padding: 0 };
+                let padding = views.iter().map(|view| view.shape()[usize::from(grouped)]).collect();
+                let structure = Structure { outer, ragged: true, steps, padding };
                 Ok(Self { rows, structure, axes, width, in_place: false })
             }
         }
@@ -721,7 +721,7 @@ impl Labels {
     ) -> Result<Self, Error> {
         let sequences = structure.sequences();
         let mut labels = Self { values: vec![], starts: vec![0] };
-        let stored = |steps: Vec<usize>, padding| Structure { steps, padding, ..structure.clone() };
+        let stored = |steps: Vec<usize>, padding| Structure { steps, padding: vec![padding], ..structure.clone() };
         let mut append = |label: i64, index: &[usize]| {
             if label == blank as i64 {
                 return Err(Error::range("targets", index, label, "a label: it is the blank"));

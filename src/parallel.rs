@@ -33,8 +33,23 @@ static GENERATION: AtomicUsize = AtomicUsize::new(0);
 /// A process that was forked has none of its parent's threads, so it must not use (nor drop) its parent's pools: each
 /// generation has pools of its own, one for every size. Nothing has to be reset after a fork but one counter, and no lock
 /// is taken. Children of children beyond the last generation work on the caller's thread.
-static POOLS: [[OnceLock<Option<ThreadPool>>; MAX_THREADS]; 8] =
-    [const { [const { OnceLock::new() }; MAX_THREADS] }; 8];
+static POOLS: [[OnceLock<Option<Pool>>; MAX_THREADS]; 8] = [const { [const { OnceLock::new() }; MAX_THREADS] }; 8];
+
+/// Threads that help one caller at a time: whoever comes while they are busy does his work alone, and does not wait for
+/// the end of somebody else's.
+struct Pool {
+    threads: ThreadPool,
+    busy: AtomicBool,
+}
+
+/// A pool that is held by one caller.
+struct Held(&'static Pool);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
 
 /// Must be called in the child after every fork; async-signal-safe.
 pub fn forked() {
@@ -190,9 +205,9 @@ where
     let leader = ticker(watch.check);
     match pool(wanted) {
         None => run(&leader),
-        Some(pool) => {
+        Some(held) => {
             let helpers = Helpers { running: Mutex::new(wanted - 1), all_done: Condvar::new() };
-            pool.in_place_scope(|scope| {
+            held.0.threads.in_place_scope(|scope| {
                 for _ in 1..wanted {
                     scope.spawn(|_| {
                         let _done = Done(&helpers);
@@ -208,16 +223,15 @@ where
     if leader.stop.load(Ordering::Relaxed) { Err(failure.unwrap_or(Error::Interrupted)) } else { Ok(()) }
 }
 
-fn pool(threads: usize) -> Option<&'static ThreadPool> {
+fn pool(threads: usize) -> Option<Held> {
     if threads < 2 {
         return None;
     }
     let cell = POOLS.get(GENERATION.load(Ordering::Relaxed))?.get(threads - 1)?;
-    cell.get_or_init(|| {
-        let name = |i| format!("seqloss-{i}");
-        ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok()
-    })
-    .as_ref()
+    let name = |i| format!("seqloss-{i}");
+    let make = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
+    let pool = cell.get_or_init(|| Some(Pool { threads: make()?, busy: AtomicBool::new(false) })).as_ref()?;
+    (!pool.busy.swap(true, Ordering::Acquire)).then_some(Held(pool))
 }
 
 /// The helpers that have not finished yet.

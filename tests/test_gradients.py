@@ -473,3 +473,38 @@ def test_the_first_argument_by_its_name(case: Case) -> None:
     expected = bytes_of(value_and_grad(problem.loss)(*positional, **named))
     assert bytes_of(value_and_grad(problem.loss)(**by_name, **named)) == expected
     assert bytes_of(problem.loss(**by_name, **named)) == expected[0]
+
+
+def test_in_place_where_another_argument_is_the_same_memory() -> None:
+    generator = np.random.default_rng(3)
+    same = np.full((2, 3), 2.0, np.float32)
+    value, gradient = value_and_grad(seqloss_rs.mse_loss, out=same)(same, same, reduction="sum")
+    assert value == 0
+    assert not gradient.any()
+    logits = generator.random((2, 3, 4))
+    logits /= logits.sum(-1, keepdims=True)
+    expected, slope = value_and_grad(seqloss_rs.cross_entropy_loss)(logits.copy(), logits.copy())
+    value, gradient = value_and_grad(seqloss_rs.cross_entropy_loss, out=logits)(logits, logits)
+    assert value == expected
+    assert gradient is logits
+    np.testing.assert_array_equal(gradient, slope)
+
+
+def test_a_grad_output_that_shares_memory_with_out() -> None:
+    memory = np.arange(1, 3002, dtype=np.float32)
+    grad_output, out = memory[:-1].reshape(1, -1), memory[1:].reshape(1, -1)
+    expected = 2 * grad_output
+    ones, zeros = np.ones((1, 3000), np.float32), np.zeros((1, 3000), np.float32)
+    _, gradient = value_and_grad(seqloss_rs.mse_loss, grad_output=grad_output, out=out)(ones, zeros, reduction="none")
+    np.testing.assert_array_equal(gradient, expected)
+
+
+def test_out_is_a_tuple_of_arrays() -> None:
+    logits = (np.zeros((2, 3)), np.zeros((1, 3)))
+    targets = ([0, 1], [2])
+    out = tuple(np.ones_like(item) for item in logits)
+    _, expected = value_and_grad(seqloss_rs.cross_entropy_loss)(list(logits), list(targets))
+    _, gradient = value_and_grad(seqloss_rs.cross_entropy_loss, out=out)(logits, targets)  # type: ignore[arg-type] # a tuple, where the annotation wants a list
+    assert gradient is out
+    for found, wanted in zip(out, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)

@@ -437,3 +437,9 @@ def test_many_small_terms_are_added_in_float64() -> None:
     )
     narrow = predictions.astype(ml_dtypes.bfloat16)
     assert seqloss_rs.mae_loss(narrow, np.zeros_like(narrow)) == pytest.approx(float(narrow[0]), rel=1e-7)
+
+
+def test_groups_without_members_as_a_list() -> None:
+    logits, actions = [np.zeros((0, 3, 4), np.float32)] * 2, [np.zeros((0, 3), np.int64)] * 2
+    terms: Any = seqloss_rs.reinforce_loss(logits, actions, np.zeros((2, 0)), reduction="none")
+    assert [item.shape for item in terms] == [(0, 3), (0, 3)]

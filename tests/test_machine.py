@@ -637,3 +637,29 @@ def test_nothing_leaks() -> None:
     before = resident()
     some(1500)
     assert resident() - before < 4 << 20
+
+
+def test_a_call_does_not_wait_for_the_end_of_another(run_python: Run) -> None:
+    """The pool helps one caller at a time; the other one does his work alone."""
+    done = run_python(
+        """
+        import threading, time
+        import numpy as np, seqloss_rs
+        seqloss_rs.set_num_threads(2)
+        long = np.zeros((8, 3000, 1000), np.float32)
+        short, classes = np.zeros((64, 10, 100), np.float32), np.zeros((64, 10), np.int64)
+        finished = []
+        def work():
+            seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(long, np.ones((8, 500), np.int64))
+            finished.append(time.monotonic())
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.05)
+        seqloss_rs.cross_entropy_loss(short, classes)
+        first = time.monotonic()
+        thread.join()
+        assert first < finished[0], (first, finished)
+        print("ok")
+        """
+    )
+    assert done.stdout.strip() == "ok"

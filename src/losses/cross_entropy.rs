@@ -198,7 +198,7 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
     }
 
     fn work(&self) -> usize {
-        self.logits.rows.iter().map(|rows| rows.count() * rows.width()).sum()
+        self.logits.rows.iter().map(|rows| 1 + rows.count() * rows.width().max(1)).sum()
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
@@ -207,7 +207,7 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
         let mut sum = 0.0;
         for step in piece.terms.clone() {
             let local = step - first;
-            ticker.tick(self.logits.width)?;
+            ticker.tick(self.logits.width.max(1))?;
             let mut value = 0.0;
             if self.is_valid(sequence, step) {
                 let weight = self.weight(sequence, step);

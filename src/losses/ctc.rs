@@ -99,7 +99,7 @@ impl<E: Element> Loss for Ctc<'_, E> {
     fn work(&self) -> usize {
         let states = |sequence: usize| 2 * self.targets.of(sequence).len() + 1;
         let frames = self.logits.rows.iter().enumerate();
-        frames.map(|(sequence, rows)| rows.count() * (rows.width() + states(sequence))).sum()
+        frames.map(|(sequence, rows)| 1 + rows.count() * (rows.width() + states(sequence))).sum()
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {

@@ -235,7 +235,7 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
     }
 
     fn work(&self) -> usize {
-        self.valid.iter().sum()
+        self.valid.iter().map(|valid| 1 + valid).sum()
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {

@@ -93,7 +93,7 @@ impl<E: Element> Loss for Reinforce<'_, E> {
     }
 
     fn work(&self) -> usize {
-        self.lengths.iter().map(|length| length * self.logits.width).sum()
+        self.lengths.iter().map(|length| 1 + length * self.logits.width.max(1)).sum()
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
@@ -102,7 +102,7 @@ impl<E: Element> Loss for Reinforce<'_, E> {
         let mut sum = 0.0;
         for step in piece.terms.clone() {
             let local = step - first;
-            ticker.tick(self.logits.width)?;
+            ticker.tick(self.logits.width.max(1))?;
             let valid = self.is_valid(sequence, step);
             let advantage = self.advantages.of(sequence)[step];
             let factor = piece.factors(local..local + 1, factor)[0];
@@ -192,7 +192,7 @@ pub fn advantages<E: Element>(
             return Err(Error::Value(message.to_owned()));
         }
         // A reward counts in a mean however many steps its sequence has: it is one step here.
-        let whole = Structure { steps: vec![1; structure.sequences()], padding: 1, ..structure.clone() };
+        let whole = Structure { steps: vec![1; structure.sequences()], padding: vec![1], ..structure.clone() };
         let mut advantages = PerStep::filled(&whole, 0.0);
         for (sequence, reward) in rewards.into_iter().enumerate() {
             advantages.of_mut(sequence)[0] = reward;

@@ -29,10 +29,16 @@ pub(super) enum Term {
     Number,
 }
 
-/// Whether the gradient is to be written over the first argument itself.
-pub(super) fn is_in_place(request: &Request<'_>, first: &Floats<'_>) -> bool {
+/// Whether the gradient is to be written over the first argument itself, which nothing else that is read may overlap.
+pub(super) fn is_in_place(request: &Request<'_>, first: &Floats<'_>, others: &[Range<usize>]) -> bool {
     let (Some((_, out)), Argument::Array(array)) = (request, &first.arrays) else { return false };
-    out.is(&array.object) && Fresh::adopt(&array.object).is_some()
+    let own = array.addresses();
+    let alone = !others.iter().any(|other| overlap(other, &own));
+    alone && out.is(&array.object) && Fresh::adopt(&array.object).is_some()
+}
+
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
 }
 
 /// Evaluates a loss and returns its value, or (value, gradient). `first` is the first argument, `others` the addresses of
@@ -59,7 +65,7 @@ where
         _ => None,
     };
     let upstream_argument = match request {
-        Some((grad_output, _)) if !grad_output.is_none() => Some(upstream_argument(grad_output)?),
+        Some((grad_output, out)) if !grad_output.is_none() => Some(upstream_argument(grad_output, !out.is_none())?),
         _ => None,
     };
     let upstream = match &upstream_argument {
@@ -189,9 +195,11 @@ impl<'py> GradientOutput<'py> {
             return Ok(Self { results: fresh()?, copy_to: None });
         }
         if let Argument::List(_) = first.arrays {
-            let items = out.cast::<PyList>().map_err(|_| {
-                Error::Type(format!("out is a {}, expected a list of {} arrays", out.get_type(), arrays.len()))
-            })?;
+            if !out.is_instance_of::<PyList>() && !out.is_instance_of::<PyTuple>() {
+                let message = format!("out is a {}, expected a list of {} arrays", out.get_type(), arrays.len());
+                return Err(Error::Type(message).into());
+            }
+            let items = out.try_iter()?.collect::<PyResult<Vec<_>>>()?;
             if items.len() != arrays.len() {
                 let message = format!("out is a list of {} arrays, expected {}", items.len(), arrays.len());
                 return Err(Error::Value(message).into());
@@ -204,9 +212,8 @@ impl<'py> GradientOutput<'py> {
         let object = check_out("out", out, arrays[0])?;
         if let Some(adopted) = Fresh::adopt(object) {
             let target = Array::new(object).map_or(0..0, |array| array.addresses());
-            let overlaps = |read: &Range<usize>| read.start < target.end && target.start < read.end;
-            let first_overlaps = !sequences.in_place && overlaps(&arrays[0].addresses());
-            if !first_overlaps && !others.iter().any(overlaps) {
+            let first_overlaps = !sequences.in_place && overlap(&arrays[0].addresses(), &target);
+            if !first_overlaps && !others.iter().any(|other| overlap(other, &target)) {
                 return Ok(Self { results: Results { arrays: vec![adopted] }, copy_to: None });
             }
         }
@@ -234,8 +241,8 @@ impl<'py> GradientOutput<'py> {
         let gradient = self.results.into_object(py, structure, Term::Number)?;
         let Some(out) = self.copy_to else { return Ok(gradient) };
         if structure.ragged {
-            for (out, gradient) in out.cast::<PyList>()?.iter().zip(gradient.cast::<PyList>()?.iter()) {
-                out.set_item(py.Ellipsis(), gradient)?;
+            for (out, gradient) in out.try_iter()?.zip(gradient.try_iter()?) {
+                out?.set_item(py.Ellipsis(), gradient?)?;
             }
         } else {
             out.set_item(py.Ellipsis(), gradient)?;
@@ -272,11 +279,17 @@ enum UpstreamArgument<'py> {
     Array(Floats<'py>),
 }
 
-fn upstream_argument<'py>(grad_output: &Bound<'py, PyAny>) -> PyResult<UpstreamArgument<'py>> {
+/// Reads `grad_output`, of a copy where there is an `out` that it might share memory with.
+fn upstream_argument<'py>(grad_output: &Bound<'py, PyAny>, copy: bool) -> PyResult<UpstreamArgument<'py>> {
     if grad_output.is_instance_of::<PyFloat>() || grad_output.is_instance_of::<PyInt>() {
         return Ok(UpstreamArgument::Number(grad_output.extract()?));
     }
-    let floats = Floats::new("grad_output", grad_output)?;
+    let floats = match copy {
+        true => {
+            Floats::new("grad_output", &grad_output.py().import("copy")?.call_method1("deepcopy", (grad_output,))?)?
+        }
+        false => Floats::new("grad_output", grad_output)?,
+    };
     match &floats.arrays {
         Argument::Array(array) if array.shape.is_empty() => {
             Ok(UpstreamArgument::Number(grad_output.call_method0("__float__").and_then(|number| number.extract())?))

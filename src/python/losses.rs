@@ -74,7 +74,7 @@ pub(super) fn cross_entropy_loss<'py>(
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, false)?;
             sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
-            if is_in_place(&gradient, &first) {
+            if is_in_place(&gradient, &first, &others) {
                 sequences.read_in_place();
             }
             let structure = &sequences.structure;
@@ -133,7 +133,7 @@ pub(super) fn ctc_loss<'py>(
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
             sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
-            if is_in_place(&gradient, &first) {
+            if is_in_place(&gradient, &first, &[]) {
                 sequences.read_in_place();
             }
             let blank = blank_class(blank, sequences.width)?;
@@ -230,7 +230,7 @@ pub(super) fn reinforce_loss<'py>(
             if actions.is_some() {
                 sequences.truncate(&valid);
             }
-            if is_in_place(&gradient, &first) {
+            if is_in_place(&gradient, &first, &[]) {
                 sequences.read_in_place();
             }
             let structure = &sequences.structure;
@@ -298,7 +298,7 @@ fn pointwise<'py, C: Curve>(
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("predictions", &first.typed(), axes, false)?;
             let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
-            if is_in_place(&gradient, &first) {
+            if is_in_place(&gradient, &first, &others) {
                 sequences.read_in_place();
             }
             let target_rows = rows_like("targets", &targets.any(), &sequences.structure, sequences.inner())?;

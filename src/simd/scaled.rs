@@ -58,7 +58,8 @@ impl<S: Simd> Scaled<S> {
             .mul_add(f64x8::splat(simd, -math::LN_2_LOW), exponent.mul_add(f64x8::splat(simd, -math::LN_2_HIGH), x));
         // Numbers beyond 1e10 leave a remainder that is all rounding error: it is kept within its range.
         let r = r.min(f64x8::splat(simd, 0.35)).max(f64x8::splat(simd, -0.35));
-        let is_zero = x.simd_eq(f64x8::splat(simd, f64::NEG_INFINITY));
+        // What lies near the exponent of 0 is 0.
+        let is_zero = x.simd_lt(f64x8::splat(simd, BOTTOM / 10.0));
         Self { mantissa: is_zero.select(zero, math::exp_near_0(simd, r)), exponent: is_zero.select(zero, exponent) }
     }
 
