@@ -40,6 +40,7 @@ lint: build $(VENV)/tools ## Check style, types and documentation
 	$(IN_VENV) -m ruff check
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy --strict $(UNCHECKED) $(CHECKED)
+	$(VENV)/bin/basedpyright --pythonpath $(IN_VENV)
 	$(IN_VENV) -m mypy.stubtest seqloss_rs --ignore-missing-stub --allowlist tests/stubtest-allowlist.txt
 
 # These import what is not there, so that mypy cannot check them: the model's runtime is not worth its size for one

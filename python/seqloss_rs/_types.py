@@ -12,6 +12,7 @@ class SupportsArray(Protocol):
 
     def __array__(self) -> NDArray[Any]:
         """Return the numbers as a NumPy array."""
+        ...
 
 
 Array: TypeAlias = NDArray[Any]

@@ -178,7 +178,7 @@ class _TextRecords(_Records):
         if form != self._form:
             raise self.fault(f"expected {self._form} as before it in this file, got {form}", number, field)
         try:
-            if is_ids:
+            if not isinstance(value, str):
                 return np.array(value, dtype=np.int64)
             value.encode("utf-8")
         except OverflowError:

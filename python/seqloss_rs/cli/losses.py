@@ -256,8 +256,8 @@ def score_ctc(loss: Loss, batch: Batch, options: Options) -> Scored:
             "frames": frames[sample],
         }
         if decoded is not None and batch.classes is not None:
-            entry["text"] = "".join(batch.classes[label] for label in decoded[sample])
-            entry["target"] = "".join(batch.classes[label] for label in targets[sample])
+            entry["text"] = "".join(batch.classes[int(label)] for label in decoded[sample])
+            entry["target"] = "".join(batch.classes[int(label)] for label in targets[sample])
         fields.append(entry)
     labels = sum(len(target) for target, value in zip(targets, losses, strict=True) if math.isfinite(value))
     if effective.get("zero_infinity"):
