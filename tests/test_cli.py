@@ -111,7 +111,7 @@ class Samples(NamedTuple):
     def column(self, name: str) -> list[Any]:
         """An argument of all sequences, as a list of arrays or as one array of numbers."""
         values = [sequence[name] for sequence in self.sequences]
-        return values if np.ndim(values[0]) else np.array(values)  # type: ignore[return-value]
+        return values if np.ndim(values[0]) else np.array(values)  # type: ignore[return-value]  # an array is as good as a list here
 
     def expected(self) -> npt.NDArray[np.float64]:
         """Each sequence's loss, from the package."""

@@ -504,7 +504,7 @@ def test_out_is_a_tuple_of_arrays() -> None:
     targets = ([0, 1], [2])
     out = tuple(np.ones_like(item) for item in logits)
     _, expected = value_and_grad(seqloss_rs.cross_entropy_loss)(list(logits), list(targets))
-    _, gradient = value_and_grad(seqloss_rs.cross_entropy_loss, out=out)(logits, targets)  # type: ignore[arg-type] # a tuple, where the annotation wants a list
+    _, gradient = value_and_grad(seqloss_rs.cross_entropy_loss, out=out)(logits, targets)
     assert gradient is out
     for found, wanted in zip(out, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)

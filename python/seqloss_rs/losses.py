@@ -4,7 +4,7 @@ Every loss is a function of arrays with everything optional as keywords; :func:`
 returns its gradient as well. Defaults and words live here, checks and numbers in the native module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
@@ -411,7 +411,7 @@ _DIFFERENTIABLE = [name for name in __all__ if name != "value_and_grad"]
 
 
 def value_and_grad(
-    loss: Callable[P, R], grad_output: Floats | float | None = None, out: Array | list[Array] | None = None
+    loss: Callable[P, R], grad_output: Floats | float | None = None, out: Array | Sequence[Array] | None = None
 ) -> ValueAndGrad[P, R]:
     """Turn a loss into a function that returns (value, gradient).
 

