@@ -5,15 +5,12 @@
 
 use std::ops::Range;
 
-use numpy::PyArray1;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use super::answer::{Request, Term, answer, is_in_place};
 use super::arguments::{Floats, Mask, flag, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::with_element;
-use super::{enter, guarded};
-use crate::decoding::greedy;
+use super::guarded;
 use crate::error::Error;
 use crate::input::{
     Argument, Axes, Labels, PerStep, Sequences, Structure, blank as blank_class, floats_per_step, integers_per_step,
@@ -28,7 +25,7 @@ use crate::reduction::NUMERIC;
 
 type Object<'py> = Bound<'py, PyAny>;
 
-fn lengths_of(name: &str, argument: Option<&Object<'_>>, structure: &Structure) -> PyResult<Vec<usize>> {
+pub(super) fn lengths_of(name: &str, argument: Option<&Object<'_>>, structure: &Structure) -> PyResult<Vec<usize>> {
     let integers = argument.map(|object| integer_array(name, object)).transpose()?;
     Ok(lengths(name, integers.as_ref(), structure)?)
 }
@@ -145,40 +142,12 @@ pub(super) fn ctc_loss<'py>(
     })
 }
 
-fn layout_axes(layout: &str) -> Result<Axes, Error> {
+pub(super) fn layout_axes(layout: &str) -> Result<Axes, Error> {
     match layout {
         "NTC" => Ok(Axes::StepsOfRows),
         "TNC" => Ok(Axes::TimeMajor),
         _ => Err(Error::Choice { argument: "layout", value: layout.to_owned(), choices: &["NTC", "TNC"] }),
     }
-}
-
-/// The labels of the best path of each sequence: the largest score of every frame, repeats merged, blanks dropped.
-#[pyfunction]
-pub(super) fn ctc_greedy_decode<'py>(
-    py: Python<'py>,
-    logits: Object<'py>,
-    input_lengths: Option<Object<'py>>,
-    blank: Object<'py>,
-    layout: Object<'py>,
-) -> PyResult<Object<'py>> {
-    guarded(|| {
-        let axes = layout_axes(&word("layout", &layout)?)?;
-        let blank = integer("blank", &blank)?;
-        let first = Floats::new("logits", &logits)?;
-        with_element!(first.kind, E => {
-            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
-            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
-            let blank = blank_class(blank, sequences.width)?;
-            let work = sequences.rows.iter().map(|rows| rows.count() * rows.width()).sum();
-            let decoded = enter(py, work, |watch| greedy(&sequences, blank, work, watch))?;
-            let arrays = decoded.iter().map(|labels| PyArray1::from_slice(py, labels).into_any());
-            match sequences.structure.outer.is_empty() {
-                true => Ok(arrays.into_iter().next().expect("one sequence")),
-                false => Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.into_any()),
-            }
-        })
-    })
 }
 
 #[pyfunction]

@@ -5,6 +5,7 @@
 mod answer;
 mod arguments;
 mod array;
+mod decoding;
 mod error;
 mod fork;
 mod losses;
@@ -82,9 +83,11 @@ mod _native {
     use crate::error::Error;
 
     #[pymodule_export]
+    use super::decoding::ctc_greedy_decode;
+    #[pymodule_export]
     use super::error::InternalError;
     #[pymodule_export]
-    use super::losses::{cross_entropy_loss, ctc_greedy_decode, ctc_loss, mae_loss, mse_loss, reinforce_loss};
+    use super::losses::{cross_entropy_loss, ctc_loss, mae_loss, mse_loss, reinforce_loss};
     #[pymodule_export]
     use super::text::{TextMetric, bleu, error_rate, rouge};
 

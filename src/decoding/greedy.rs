@@ -1,4 +1,4 @@
-//! From the scores of frames to labels.
+//! Greedy decoding: the best class of every frame.
 
 use crate::error::Error;
 use crate::float::Element;
