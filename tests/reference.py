@@ -248,9 +248,97 @@ def ctc_by_recursion(log_p: ArrayLike, target: ArrayLike, blank: int) -> tuple[f
     return -float(log_z), posterior
 
 
+def ctc_truth(
+    logits: ArrayLike, target: ArrayLike, blank: int = 0, scores: str = "logits", number: Any = np.longdouble
+) -> tuple[float, Array]:
+    """The loss of one sequence and its gradient (T, C): the recursion in the log domain, all states of a frame at once.
+
+    `number` is the type in which it is computed. The default has 64 bits of mantissa on x86-64, so that a float64 can
+    be judged by it; float64 itself is faster, and right to 1e-9 at 10,000 frames.
+    """
+    rows = np.asarray(np.asarray(logits).astype(np.float64), number)
+    steps = len(rows)
+    labels = np.asarray(target, np.int64).ravel()
+    if steps < len(labels) + np.count_nonzero(labels[1:] == labels[:-1]):
+        return math.inf, np.zeros(rows.shape)
+    if steps == 0:
+        return 0.0, np.zeros(rows.shape)
+    states = np.full(2 * len(labels) + 1, blank)
+    states[1::2] = labels
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_p = rows
+        if scores == "logits":
+            log_p = rows - rows.max(axis=-1, keepdims=True)
+            log_p = log_p - np.log(np.exp(log_p).sum(axis=-1, keepdims=True))
+        if np.isnan(log_p).any():
+            return math.nan, np.full(rows.shape, math.nan)
+        emitted = log_p[:, states]
+        skip = np.full(len(states), -np.inf, number)
+        skip[3::2] = np.where(labels[1:] != labels[:-1], 0, -np.inf)
+        lowest = np.finfo(number).min
+
+        def arrive(own: Array, one: Array, two: Array) -> Array:
+            """The log-sum of three; of nothing but -inf it is -inf."""
+            most = np.maximum(np.maximum(np.maximum(own, one), two), lowest)
+            return np.asarray(most + np.log(np.exp(own - most) + np.exp(one - most) + np.exp(two - most)))
+
+        # Two states that are never reached stand before the first state, and after the last.
+        count = len(states)
+        forward = np.full((steps, count + 2), -np.inf, number)
+        forward[0, 2:4] = emitted[0, :2]
+        for t in range(1, steps):
+            first, last = max(0, count - 2 * (steps - t)), min(count, 2 * (t + 1))
+            before = forward[t - 1]
+            own, one = before[first + 2 : last + 2], before[first + 1 : last + 1]
+            two = before[first:last] + skip[first:last]
+            forward[t, first + 2 : last + 2] = emitted[t, first:last] + arrive(own, one, two)
+        log_z = np.logaddexp.reduce(forward[-1, 2:][-2:])
+        if log_z == -np.inf:
+            return math.inf, np.zeros(rows.shape)
+        # From s to s + 2 when s + 2 may be reached by a skip.
+        skip = np.concatenate([skip[2:], [-np.inf, -np.inf]])[:count]
+        order = np.argsort(states, kind="stable")
+        used, starts = np.unique(states[order], return_index=True)
+        gradient = np.exp(log_p) if scores == "logits" else np.zeros(rows.shape, number)
+        after = np.full(count + 2, -np.inf, number)
+        after[max(count - 2, 0) : count] = 0
+        for t in range(steps - 1, -1, -1):
+            if t < steps - 1:
+                first, last = max(0, count - 2 * (steps - t)), min(count, 2 * (t + 1))
+                later = np.full(count + 2, -np.inf, number)
+                later[:count] = emitted[t + 1] + after[:count]
+                own, one = later[first:last], later[first + 1 : last + 1]
+                two = later[first + 2 : last + 2] + skip[first:last]
+                after = np.full(count + 2, -np.inf, number)
+                after[first:last] = arrive(own, one, two)
+            occupancy = np.exp(forward[t, 2:] + after[:count] - log_z)
+            gradient[t, used] -= np.add.reduceat(occupancy[order], starts)
+    # Rounding must not leave a loss below 0.
+    return max(0.0, -float(log_z)) if scores == "logits" else -float(log_z), gradient.astype(np.float64)
+
+
+def ctc_gradient_by_mpmath(logits: ArrayLike, target: ArrayLike, blank: int) -> Array:
+    """The slope of `ctc_by_mpmath`, from differences so small that nothing is left of what they neglect."""
+    with mpmath.workdps(80):
+        rows = np.vectorize(mpmath.mpf, otypes=[object])(np.asarray(logits, np.float64))
+        slope, by = np.zeros(rows.shape), mpmath.mpf(10) ** -25
+        for place in np.ndindex(*rows.shape):
+            above, below = rows.copy(), rows.copy()
+            above[place] += by
+            below[place] -= by
+            difference = ctc_by_mpmath(above, target, blank, 80) - ctc_by_mpmath(below, target, blank, 80)
+            slope[place] = float(difference / (2 * by))
+    return slope
+
+
 def ctc_by_mpmath(logits: ArrayLike, target: ArrayLike, blank: int, digits: int = 60) -> Any:
-    """The loss of one sequence of logits with so many digits that a loss of 1e-20 is still exact."""
-    rows = np.asarray(logits, np.float64)
+    """The loss of one sequence of logits with so many digits that a loss of 1e-20 is still exact.
+
+    Logits may be numbers of mpmath already.
+    """
+    rows = np.asarray(logits)
+    if rows.dtype != object:
+        rows = rows.astype(np.float64)
     labels = [int(label) for label in np.asarray(target).ravel()]
     states = [blank]
     for label in labels:
@@ -258,7 +346,7 @@ def ctc_by_mpmath(logits: ArrayLike, target: ArrayLike, blank: int, digits: int 
     with mpmath.workdps(digits):
         forward = [mpmath.mpf(0)] * len(states)
         for step, row in enumerate(rows):
-            powers = [mpmath.exp(mpmath.mpf(float(x))) for x in row]
+            powers = [mpmath.exp(mpmath.mpf(x)) for x in row]
             everything = mpmath.fsum(powers)
             p = [power / everything for power in powers]
             before, forward = forward, []
