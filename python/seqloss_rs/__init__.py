@@ -1,22 +1,38 @@
 """Losses for sequences, on the CPU, for NumPy."""
 
 from ._native import InternalError, __version__
-from .decoding import ctc_greedy_decode
+from .decoding import (
+    Alignment,
+    Feasibility,
+    Hypothesis,
+    Span,
+    ctc_align,
+    ctc_beam_decode,
+    ctc_feasible,
+    ctc_greedy_decode,
+)
 from .losses import cross_entropy_loss, ctc_loss, mae_loss, mse_loss, reinforce_loss, value_and_grad
 from .machine import get_num_threads, set_num_threads, show_config
 from .text import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore, bleu_loss, rouge_loss
 
 __all__ = [
+    "Alignment",
     "Bleu",
     "BleuScore",
     "ErrorRate",
     "ErrorRateScore",
+    "Feasibility",
+    "Hypothesis",
     "InternalError",
     "Rouge",
     "RougeScore",
+    "Span",
     "__version__",
     "bleu_loss",
     "cross_entropy_loss",
+    "ctc_align",
+    "ctc_beam_decode",
+    "ctc_feasible",
     "ctc_greedy_decode",
     "ctc_loss",
     "get_num_threads",

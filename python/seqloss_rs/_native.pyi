@@ -7,6 +7,9 @@ __all__ = [
     "__version__",
     "bleu",
     "cross_entropy_loss",
+    "ctc_align",
+    "ctc_beam_decode",
+    "ctc_feasible",
     "ctc_greedy_decode",
     "ctc_loss",
     "error_rate",
@@ -47,7 +50,23 @@ def cross_entropy_loss(
     reduction: Any,
     normalizer: Any,
 ) -> Any: ...
-def ctc_greedy_decode(logits: Any, input_lengths: Any, blank: Any, layout: Any) -> Any: ...
+def ctc_align(
+    logits: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: Any, scores: Any, layout: Any
+) -> Any: ...
+def ctc_beam_decode(
+    logits: Any,
+    input_lengths: Any,
+    blank: Any,
+    scores: Any,
+    layout: Any,
+    beam_width: Any,
+    n_best: Any,
+    token_scores: Any,
+) -> Any: ...
+def ctc_feasible(
+    logits: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: Any, scores: Any, layout: Any
+) -> Any: ...
+def ctc_greedy_decode(logits: Any, input_lengths: Any, blank: Any, scores: Any, layout: Any, spans: Any) -> Any: ...
 def ctc_loss(
     gradient: Any,
     logits: Any,

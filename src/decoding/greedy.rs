@@ -1,12 +1,17 @@
-//! Greedy decoding: the best class of every frame.
+//! Greedy decoding: the best class of every frame (Graves et al., 2006, section 3.2).
 
+use fearless_simd::dispatch;
+
+use super::{Alignment, Frames, Normal};
 use crate::error::Error;
-use crate::float::Element;
-use crate::input::{Sequences, zeros};
+use crate::float::{Element, Float};
+use crate::input::{Sequences, reserve, zeros};
+use crate::losses::Scores;
 use crate::parallel::{Watch, for_each};
+use crate::simd::level;
 
-/// The best path of every sequence: the class with the largest score in each frame (the first of equals; a NaN counts as
-/// the least), repeats merged, blanks dropped.
+/// The labels of every sequence: the class with the largest score in each frame (the first of equals; a NaN counts as the
+/// least), repeats merged, blanks dropped.
 pub fn greedy<E: Element>(
     sequences: &Sequences<'_, E>,
     blank: usize,
@@ -36,6 +41,37 @@ pub fn greedy<E: Element>(
     Ok(decoded)
 }
 
+/// The same path with the class of every frame, its spans and its probability.
+pub fn greedy_alignment<E: Element>(
+    sequences: &Sequences<'_, E>,
+    blank: usize,
+    scores: Scores,
+    work: usize,
+    watch: &Watch<'_>,
+) -> Result<Vec<Alignment>, Error> {
+    let mut found = vec![Alignment::none(0.0); sequences.len()];
+    let items = sequences.rows.iter().zip(&mut found);
+    for_each(
+        items,
+        work,
+        watch,
+        || zeros::<E::Float>(sequences.width),
+        |(rows, found), scratch, ticker| {
+            let (mut labels, mut frames) = (reserve(rows.count())?, Frames::with_room(rows.count())?);
+            for t in 0..rows.count() {
+                ticker.tick(2 * rows.width())?;
+                let row = E::view(rows.row(t), scratch);
+                let class = best(row);
+                labels.push(class);
+                frames.push(row[class].to_f64(), dispatch!(level(), simd => Normal::of(simd, scores, row)));
+            }
+            *found = Alignment::new(labels, blank, scores, &mut frames);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
 fn best<F: PartialOrd + Copy>(scores: &[F]) -> usize {
     let mut best = 0;
     for (class, score) in scores.iter().enumerate() {
@@ -49,17 +85,25 @@ fn best<F: PartialOrd + Copy>(scores: &[F]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::with_sequence;
     use super::*;
-    use crate::input::{Argument, Axes, View};
 
     #[test]
     fn repeats_are_merged_and_blanks_dropped() {
         let path = [1, 1, 0, 1, 2, 2, 0, 0, 2];
-        let scores: Vec<f32> =
-            path.iter().flat_map(|&best| (0..3).map(move |class| f32::from(class == best))).collect();
-        let view = View::contiguous(&scores, vec![path.len(), 3]).unwrap();
-        let sequences = Sequences::new("logits", &Argument::Array(view), Axes::StepsOfRows, false).unwrap();
-        assert_eq!(greedy(&sequences, 0, 0, &Watch::never()).unwrap(), [vec![1, 1, 2, 2]]);
+        let scores: Vec<f64> =
+            path.iter().flat_map(|&best| (0..3).map(move |class| f64::from(class == best))).collect();
+        with_sequence(&scores, 3, |sequences| {
+            assert_eq!(greedy(sequences, 0, 0, &Watch::never()).unwrap(), [vec![1, 1, 2, 2]]);
+            let [found] = &greedy_alignment(sequences, 0, Scores::Logits, 0, &Watch::never()).unwrap()[..] else {
+                unreachable!("one sequence")
+            };
+            assert_eq!(found.labels, path);
+            assert_eq!(found.spans.iter().map(|span| span.label).collect::<Vec<_>>(), [1, 1, 2, 2]);
+            let probability = 1f64.exp() / (1f64.exp() + 2.0);
+            assert!(found.spans.iter().all(|span| (span.score - probability).abs() < 1e-15));
+            assert!((found.score - 9.0 * probability.ln()).abs() < 1e-14);
+        });
     }
 
     #[test]

@@ -1,44 +1,279 @@
-//! Alignment and decoding: arguments are read as the losses read them, lists of arrays are returned.
+//! Alignment and decoding: arguments are read as the losses read them; arrays, lists and tuples are returned, of which
+//! `python/seqloss_rs/decoding.py` makes what users see.
 
 #![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+use std::sync::{Mutex, PoisonError};
+
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 
-use super::arguments::{Floats, integer, word};
+use super::arguments::{Floats, flag, integer, integer_array, integers, word};
 use super::array::with_element;
 use super::losses::{layout_axes, lengths_of};
 use super::{enter, guarded};
-use crate::decoding::greedy;
-use crate::input::{Sequences, blank as blank_class};
+use crate::decoding::{self, Alignment, Options, TokenScores};
+use crate::error::{Error, tuple};
+use crate::input::{Argument, Labels, Sequences, Structure, blank as blank_class};
+use crate::losses::Scores;
 
 type Object<'py> = Bound<'py, PyAny>;
 
-/// The labels of the best path of each sequence: the largest score of every frame, repeats merged, blanks dropped.
+const SCORES: &[&str] = &["logits", "log_probs"];
+
+/// The best path of each target: (labels, spans as tuples, scores).
+#[pyfunction]
+pub(super) fn ctc_align<'py>(
+    py: Python<'py>,
+    logits: Object<'py>,
+    targets: Object<'py>,
+    input_lengths: Option<Object<'py>>,
+    target_lengths: Option<Object<'py>>,
+    blank: Object<'py>,
+    scores: Object<'py>,
+    layout: Object<'py>,
+) -> PyResult<Object<'py>> {
+    guarded(|| {
+        let scores = Scores::new(&word("scores", &scores)?, SCORES)?;
+        let axes = layout_axes(&word("layout", &layout)?)?;
+        let blank = integer("blank", &blank)?;
+        let first = Floats::new("logits", &logits)?;
+        let targets = integers("targets", &targets)?;
+        let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+            let blank = blank_class(blank, sequences.width)?;
+            let targets =
+                Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
+            let work = decoding::work(&sequences, &targets);
+            let found = enter(py, work, |watch| decoding::align(&sequences, &targets, blank, scores, watch))?;
+            alignment(py, found, &sequences.structure)
+        })
+    })
+}
+
+/// Whether each target has a path: (mask, frames needed).
+#[pyfunction]
+pub(super) fn ctc_feasible<'py>(
+    py: Python<'py>,
+    logits: Object<'py>,
+    targets: Object<'py>,
+    input_lengths: Option<Object<'py>>,
+    target_lengths: Option<Object<'py>>,
+    blank: Object<'py>,
+    scores: Object<'py>,
+    layout: Object<'py>,
+) -> PyResult<Object<'py>> {
+    guarded(|| {
+        let scores = Scores::new(&word("scores", &scores)?, SCORES)?;
+        let axes = layout_axes(&word("layout", &layout)?)?;
+        let blank = integer("blank", &blank)?;
+        let first = Floats::new("logits", &logits)?;
+        let targets = integers("targets", &targets)?;
+        let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+            let blank = blank_class(blank, sequences.width)?;
+            let targets =
+                Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
+            let needed = (0..sequences.len()).map(|sequence| decoding::frames_needed(targets.of(sequence)) as i64);
+            let needed: Vec<i64> = needed.collect();
+            let work = decoding::work(&sequences, &targets);
+            let mask = enter(py, work, |watch| decoding::feasible(&sequences, &targets, blank, scores, watch))?;
+            let pair = match sequences.structure.outer.is_empty() {
+                true => [PyBool::new(py, mask[0]).to_owned().into_any(), PyInt::new(py, needed[0]).into_any()],
+                false => [PyArray1::from_vec(py, mask).into_any(), PyArray1::from_vec(py, needed).into_any()],
+            };
+            Ok(PyTuple::new(py, pair)?.into_any())
+        })
+    })
+}
+
+/// The best class of each frame: the labels of each sequence; with `spans`, what `ctc_align` returns, of that path.
 #[pyfunction]
 pub(super) fn ctc_greedy_decode<'py>(
     py: Python<'py>,
     logits: Object<'py>,
     input_lengths: Option<Object<'py>>,
     blank: Object<'py>,
+    scores: Object<'py>,
     layout: Object<'py>,
+    spans: Object<'py>,
 ) -> PyResult<Object<'py>> {
     guarded(|| {
+        let scores = Scores::new(&word("scores", &scores)?, SCORES)?;
         let axes = layout_axes(&word("layout", &layout)?)?;
         let blank = integer("blank", &blank)?;
+        let spans = flag("spans", &spans)?;
         let first = Floats::new("logits", &logits)?;
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
             sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
             let blank = blank_class(blank, sequences.width)?;
             let work = sequences.rows.iter().map(|rows| rows.count() * rows.width()).sum();
-            let decoded = enter(py, work, |watch| greedy(&sequences, blank, work, watch))?;
-            let arrays = decoded.iter().map(|labels| PyArray1::from_slice(py, labels).into_any());
-            match sequences.structure.outer.is_empty() {
-                true => Ok(arrays.into_iter().next().expect("one sequence")),
-                false => Ok(PyList::new(py, arrays.collect::<Vec<_>>())?.into_any()),
+            if spans {
+                let found =
+                    enter(py, work, |watch| decoding::greedy_alignment(&sequences, blank, scores, work, watch))?;
+                return alignment(py, found, &sequences.structure);
             }
+            let decoded = enter(py, work, |watch| decoding::greedy(&sequences, blank, work, watch))?;
+            let arrays = decoded.into_iter().map(|labels| PyArray1::from_vec(py, labels).into_any()).collect();
+            one_or_list(py, arrays, &sequences.structure)
         })
     })
+}
+
+/// The best label sequences: a list of (labels, score) for each sequence.
+#[pyfunction]
+pub(super) fn ctc_beam_decode<'py>(
+    py: Python<'py>,
+    logits: Object<'py>,
+    input_lengths: Option<Object<'py>>,
+    blank: Object<'py>,
+    scores: Object<'py>,
+    layout: Object<'py>,
+    beam_width: Object<'py>,
+    n_best: Object<'py>,
+    token_scores: Option<Object<'py>>,
+) -> PyResult<Object<'py>> {
+    guarded(|| {
+        let scores = Scores::new(&word("scores", &scores)?, SCORES)?;
+        let axes = layout_axes(&word("layout", &layout)?)?;
+        let blank = integer("blank", &blank)?;
+        let width = count("beam_width", &beam_width, None)?;
+        let best = count("n_best", &n_best, Some(width))?;
+        let first = Floats::new("logits", &logits)?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
+            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
+            let classes = sequences.width;
+            let blank = blank_class(blank, classes)?;
+            let callback = Callback::new(token_scores.as_ref(), classes);
+            let answer = |prefix: &[usize]| callback.answer(prefix);
+            let token_scores = match &token_scores {
+                None => TokenScores::None,
+                Some(_) if callback.function.is_some() => TokenScores::Prefix(&answer),
+                Some(object) => token_scores_of(object, classes)?,
+            };
+            let options = Options { width, best, token_scores };
+            let work = decoding::beam_work(&sequences, &options);
+            let found = enter(py, work, |watch| decoding::beam(&sequences, blank, scores, &options, watch));
+            if let Some(error) = callback.failure() {
+                return Err(error);
+            }
+            let hypotheses = |found: Vec<decoding::Hypothesis>| {
+                let pair = |hypothesis: decoding::Hypothesis| (array_of(py, &hypothesis.labels), hypothesis.score);
+                Ok(PyList::new(py, found.into_iter().map(pair).collect::<Vec<_>>())?.into_any())
+            };
+            let lists = found?.into_iter().map(hypotheses).collect::<PyResult<_>>()?;
+            one_or_list(py, lists, &sequences.structure)
+        })
+    })
+}
+
+/// An option that is a number of things, at least 1.
+fn count(name: &str, object: &Object<'_>, most: Option<usize>) -> PyResult<usize> {
+    let number = integer(name, object)?;
+    match usize::try_from(number) {
+        Ok(count) if count > 0 && most.is_none_or(|most| count <= most) => Ok(count),
+        _ => {
+            let expected = match most {
+                Some(most) => format!("in 1..={most} (beam_width)"),
+                None => "at least 1".to_owned(),
+            };
+            Err(Error::range(name, &[], number, expected).into())
+        }
+    }
+}
+
+fn token_scores_of<'a>(object: &Object<'_>, classes: usize) -> PyResult<TokenScores<'a>> {
+    let floats = Floats::new("token_scores", object)?;
+    let Argument::Array(view) = floats.any() else {
+        let message = "token_scores is a list of arrays, expected one array";
+        return Err(Error::Type(message.to_owned()).into());
+    };
+    let is_table = match view.shape() {
+        [length] if *length == classes => false,
+        [rows, columns] if *rows == classes && *columns == classes => true,
+        shape => {
+            let expected = format!("({classes},) or ({classes}, {classes})");
+            return Err(Error::shape("token_scores", shape, expected).into());
+        }
+    };
+    let numbers = view.to_vec()?;
+    decoding::check_token_scores("token_scores", &numbers, is_table.then_some(classes))?;
+    Ok(if is_table { TokenScores::Pairs(numbers) } else { TokenScores::Classes(numbers) })
+}
+
+/// The caller's function of a prefix, and what it has raised.
+struct Callback {
+    function: Option<Py<PyAny>>,
+    classes: usize,
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Callback {
+    fn new(token_scores: Option<&Object<'_>>, classes: usize) -> Self {
+        let function = token_scores.filter(|object| object.is_callable()).map(|object| object.clone().unbind());
+        Self { function, classes, raised: Mutex::new(None) }
+    }
+
+    fn answer(&self, prefix: &[usize]) -> Result<Vec<f64>, Error> {
+        let function = self.function.as_ref().expect("a callback is asked only where there is one");
+        Python::attach(|py| {
+            let answer = function.bind(py).call1((PyTuple::new(py, prefix)?,))?;
+            let name = format!("token_scores({})", tuple(prefix));
+            let floats = Floats::new(&name, &answer)?;
+            let numbers = match floats.any() {
+                Argument::Array(view) if view.shape() == [self.classes] => view.to_vec()?,
+                Argument::Array(view) => {
+                    return Err(Error::shape(&name, view.shape(), tuple(&[self.classes])).into());
+                }
+                Argument::List(_) => {
+                    return Err(Error::Type(format!("{name} is a list of arrays, expected one array")).into());
+                }
+            };
+            decoding::check_token_scores(&name, &numbers, None)?;
+            Ok(numbers)
+        })
+        .map_err(|error: PyErr| {
+            *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            Error::Interrupted
+        })
+    }
+
+    fn failure(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+fn alignment<'py>(py: Python<'py>, found: Vec<Alignment>, structure: &Structure) -> PyResult<Object<'py>> {
+    let scores: Vec<f64> = found.iter().map(|found| found.score).collect();
+    let labels = found.iter().map(|found| array_of(py, &found.labels)).collect();
+    let spans_of = |found: &Alignment| {
+        let spans = found.spans.iter().map(|span| (span.label, span.start, span.end, span.score));
+        Ok(PyList::new(py, spans.collect::<Vec<_>>())?.into_any())
+    };
+    let spans = found.iter().map(spans_of).collect::<PyResult<_>>()?;
+    let scores = match structure.outer.is_empty() {
+        true => PyFloat::new(py, scores[0]).into_any(),
+        false => PyArray1::from_vec(py, scores).into_any(),
+    };
+    let parts = [one_or_list(py, labels, structure)?, one_or_list(py, spans, structure)?, scores];
+    Ok(PyTuple::new(py, parts)?.into_any())
+}
+
+fn array_of<'py>(py: Python<'py>, labels: &[usize]) -> Object<'py> {
+    PyArray1::from_vec(py, labels.iter().map(|&label| label as i64).collect()).into_any()
+}
+
+/// What belongs to one sequence where there is but one, else a list.
+fn one_or_list<'py>(py: Python<'py>, each: Vec<Object<'py>>, structure: &Structure) -> PyResult<Object<'py>> {
+    match structure.outer.is_empty() {
+        true => Ok(each.into_iter().next().expect("one sequence")),
+        false => Ok(PyList::new(py, each)?.into_any()),
+    }
 }

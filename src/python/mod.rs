@@ -83,7 +83,7 @@ mod _native {
     use crate::error::Error;
 
     #[pymodule_export]
-    use super::decoding::ctc_greedy_decode;
+    use super::decoding::{ctc_align, ctc_beam_decode, ctc_feasible, ctc_greedy_decode};
     #[pymodule_export]
     use super::error::InternalError;
     #[pymodule_export]
