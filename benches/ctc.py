@@ -42,8 +42,9 @@ OURS, OURS_IN_PLACE, TORCH, XLA = "seqloss_rs", "seqloss_rs into out=", "torch",
 LOSS, GRADIENT = "loss", "loss and gradient"
 
 # How far the value may be off, over the truth, and the gradient as it is. In float32 the log domain loses digits with
-# every frame: of the others it is asked only that they compute the same thing, and their error is in the table.
-MOST = {OURS: (1e-6, 5e-6), OURS_IN_PLACE: (1e-6, 5e-6), TORCH: (1e-2, 1.0), XLA: (1e-2, 1.0)}
+# every frame, and at 20,000 of them torch's gradient has none left: of the others only the value is asked to be right,
+# and what their gradients are off by is in the table.
+MOST = {OURS: (1e-6, 5e-6), OURS_IN_PLACE: (1e-6, 5e-6), TORCH: (1e-2, np.inf), XLA: (1e-2, np.inf)}
 
 WIDE = "avx512" in seqloss_rs.show_config()["simd"]
 
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="PATTERN", help="only the shapes whose names match, like 'C=28$'")
     arguments = parser.parse_args()
     seconds = arguments.seconds / 10 if arguments.quick else arguments.seconds
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     seqloss_rs.set_num_threads(1)
     torch.set_num_threads(1)
     xla = Xla.if_installed()
@@ -122,10 +124,10 @@ def main() -> None:
     if is_wanted(LONG_TARGETS):
         tables.append(sharp_logits(LONG_TARGETS, seconds))
     tables.append(half_precision(list(filter(is_wanted, (LONG_TARGETS, MANY_CLASSES))), seconds))
-    if not arguments.quick and not arguments.only:
+    if not arguments.quick and not arguments.only and sys.platform == "linux":
         tables.append(memory())
 
-    report = "\n\n".join([machine(xla), *(str(table) for table in tables if table.rows)]) + "\n"
+    report = "\n\n".join([machine(xla, load), *(str(table) for table in tables if table.rows)]) + "\n"
     print(report)
     if arguments.record:
         path = ROOT / "benches" / "record" / f"{datetime.date.today()}-{git('rev-parse', '--short', 'HEAD')}-ctc.md"
@@ -469,9 +471,9 @@ def half_precision(shapes: list[Shape], seconds: float) -> Table:
         for dtype in (np.float16, ml_dtypes.bfloat16):
             logits[np.dtype(dtype).name] = problem.logits.astype(dtype)
             narrow = logits[np.dtype(dtype).name]
-            for own, wide in zip(narrow, problem.targets, strict=True):
-                value, slope = gradient(own, wide, reduction="sum")
-                true_value, true_slope = gradient(own.astype(np.float32), wide, reduction="sum")
+            for own, target in zip(narrow, problem.targets, strict=True):
+                value, slope = gradient(own, target, reduction="sum")
+                true_value, true_slope = gradient(own.astype(np.float32), target, reduction="sum")
                 if value != true_value or slope.tobytes() != true_slope.astype(dtype).tobytes():
                     sys.exit(f"{shape}: the answer for {np.dtype(dtype).name} is not that for float32, rounded")
         for kind in calls:
@@ -484,24 +486,30 @@ def half_precision(shapes: list[Shape], seconds: float) -> Table:
 
 MOST_MEMORY = 4 << 30
 
+# The most that getrusage tells begins with what the process had that started this one: Linux's own count does not.
 MEMORY = """
-import resource, sys, time
+import re, resource, sys, time
+from pathlib import Path
 import numpy as np
 from seqloss_rs import ctc_loss, value_and_grad
+
+def kilobytes(what):
+    return int(re.search(what + r":\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 frames, length, limit = map(int, sys.argv[1:])
 logits = np.random.default_rng(0).standard_normal((frames, 32), dtype=np.float32) * 3
 target, out = np.arange(length) % 31 + 1, np.zeros_like(logits)
+out += 1
 gradient = value_and_grad(ctc_loss, out=out)
 value_and_grad(ctc_loss)(logits[:100], target[:3])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+before, start = kilobytes("VmRSS"), time.perf_counter()
 try:
     gradient(logits, target)
 except MemoryError:
     sys.exit("more")
 seconds = time.perf_counter() - start
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, seconds)
+print((kilobytes("VmHWM") - before) * 1024, seconds)
 """
 
 
@@ -527,13 +535,14 @@ def memory() -> Table:
     return table
 
 
-def machine(xla: Xla | None) -> str:
+def machine(xla: Xla | None, load: float) -> str:
     config = seqloss_rs.show_config()
     versions = {name: importlib.metadata.version(name) for name in ("torch", *(("jax", "optax") if xla else ()))}
     is_changed = bool(git("status", "--porcelain", "--untracked-files=all", "--", "src", "python", "Cargo.toml"))
     return "\n".join(
         [
-            f"* machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+            f"* machine: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}; "
+            f"{load:.1f} processes were running at the start",
             f"* instruction set in use: {config['simd']}, and the targets are those for it; float32; logits of scale 3",
             f"* seqloss_rs {config['version']} at {git('rev-parse', '--short', 'HEAD')}"
             + (" with changes that are not committed" if is_changed else ""),
