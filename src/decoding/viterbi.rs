@@ -21,7 +21,7 @@
 use std::ops::Range;
 
 use fearless_simd::prelude::*;
-use fearless_simd::{dispatch, f64x8};
+use fearless_simd::{dispatch, f64x4, f64x8};
 
 use super::{Alignment, Frames, Normal, one};
 use crate::error::Error;
@@ -87,6 +87,10 @@ impl Eight {
 /// a label from the label before it.
 type Moves = [u8; 3];
 
+/// How many frames are read before the recursion goes through them. The scores of a class in all of them are one vector,
+/// so that one load brings a label's; four labels are transposed at a time.
+const BLOCK: usize = 4;
+
 /// The chain of blanks and labels of one sequence, eight pairs in a group. A thread keeps it, and what it has grown to.
 struct Chain {
     frames: usize,
@@ -98,18 +102,18 @@ struct Chain {
     blank: Vec<Eight>,
     label: Vec<Eight>,
     skips: Vec<Eight>,
-    /// e
-    emissions: Vec<Eight>,
+    /// e of a block of frames.
+    emissions: Vec<[Eight; BLOCK]>,
     /// The classes that occur, the blank first.
     classes: Vec<usize>,
-    /// Their scores in this frame; behind them the score of what is no label, −∞.
-    scores: Vec<f64>,
+    /// Their scores in a block of frames; behind them those of what is no label, −∞.
+    scores: Vec<[f64; BLOCK]>,
     /// The place among them of each label.
     places: Vec<[u32; LANES]>,
     /// The place of each class among the classes that occur, plus 1; 0 for none.
     place_of: Vec<u32>,
-    /// The groups of every frame.
-    moves: Vec<Moves>,
+    /// The groups of every block of frames.
+    moves: Vec<[Moves; BLOCK]>,
     normals: Vec<Normal>,
 }
 
@@ -136,10 +140,11 @@ impl Chain {
         self.frames = frames;
         self.labels = labels.len();
         self.groups = (labels.len() + 1).div_ceil(LANES);
-        for vector in [&mut self.blank, &mut self.label, &mut self.skips, &mut self.emissions] {
+        for vector in [&mut self.blank, &mut self.label, &mut self.skips] {
             vector.clear();
             vector.resize(self.groups, Eight::NOTHING);
         }
+        self.emissions.resize(self.groups, [Eight::NOTHING; BLOCK]);
         self.blank[0].0[0] = 0.0;
         for (j, pair) in labels.windows(2).enumerate() {
             if pair[0] != pair[1] {
@@ -160,10 +165,10 @@ impl Chain {
         self.classes[1..].iter().for_each(|&class| self.place_of[class] = 0);
         let classes = self.classes.len();
         self.scores.clear();
-        self.scores.resize(classes + 1, f64::NEG_INFINITY);
+        self.scores.resize(classes + 1, [f64::NEG_INFINITY; BLOCK]);
         (labels.len()..self.groups * LANES).for_each(|j| self.places[j / LANES][j % LANES] = classes as u32);
         self.normals = reserve(frames)?;
-        let cells = frames.checked_mul(self.groups).ok_or(Error::Memory(usize::MAX))?;
+        let cells = frames.div_ceil(BLOCK).checked_mul(self.groups).ok_or(Error::Memory(usize::MAX))?;
         if self.moves.len() < cells {
             self.moves = vec![];
             self.moves = zeros(cells)?;
@@ -188,16 +193,21 @@ impl Chain {
         buffer: &mut [E::Float],
         ticker: &Ticker<'_>,
     ) -> Result<f64, Error> {
-        for t in 0..self.frames {
-            ticker.tick(rows.width() + self.labels)?;
-            let row = E::view(rows.row(t), buffer);
-            let normal = Normal::of(simd, scores, row);
-            self.normals.push(normal);
-            let band = self.band(t);
-            if !self.emit(row, normal, band.clone()) {
-                return Ok(f64::NAN);
+        for first in (0..self.frames).step_by(BLOCK) {
+            let block = first..self.frames.min(first + BLOCK);
+            ticker.tick(BLOCK * (rows.width() + self.labels))?;
+            for t in block.clone() {
+                if !self.read(simd, scores, E::view(rows.row(t), buffer), t - first) {
+                    return Ok(f64::NAN);
+                }
             }
-            self.advance(simd, t, band);
+            let groups = self.band(first).start..self.band(block.end - 1).end;
+            self.emit(simd, groups.clone());
+            if block.len() == BLOCK {
+                self.advance::<S, BLOCK>(simd, first, groups);
+            } else {
+                block.for_each(|t| self.advance::<S, 1>(simd, t, groups.clone()));
+            }
         }
         let (blank, label) = self.ends();
         Ok(blank.max(label))
@@ -210,45 +220,74 @@ impl Chain {
         (of(&self.blank, self.labels), label)
     }
 
-    /// The scores of one frame, label by label; whether all of them are.
+    /// The scores of the classes in one frame of a block; whether they are some.
     #[inline(always)]
-    fn emit<F: Float>(&mut self, row: &[F], normal: Normal, band: Range<usize>) -> bool {
+    fn read<F: Float, S: Simd>(&mut self, simd: S, scores: Scores, row: &[F], place: usize) -> bool {
+        let normal = Normal::of(simd, scores, row);
+        self.normals.push(normal);
         let mut is_nan = normal.sum.is_nan();
-        for (score, &class) in self.scores.iter_mut().zip(&self.classes) {
-            *score = row[class].to_f64() - normal.shift;
-            // +∞ is not the logarithm of a probability either.
-            is_nan |= score.is_nan() || *score == f64::INFINITY;
+        for (block, &class) in self.scores.iter_mut().zip(&self.classes) {
+            block[place] = row[class].to_f64() - normal.shift;
         }
-        for (emissions, places) in self.emissions[band.clone()].iter_mut().zip(&self.places[band]) {
-            for (emission, &place) in emissions.0.iter_mut().zip(places) {
-                *emission = self.scores[place as usize];
-            }
+        if scores != Scores::Logits {
+            // A sum has seen every class; +∞ is not the logarithm of a probability either.
+            is_nan |= self.scores.iter().any(|block| block[place].is_nan() || block[place] == f64::INFINITY);
         }
         !is_nan
     }
 
+    /// The scores of a block of frames, label by label.
     #[inline(always)]
-    fn advance<S: Simd>(&mut self, simd: S, t: usize, band: Range<usize>) {
-        let of_blank = f64x8::splat(simd, self.scores[0]);
-        let mut left = match band.start {
-            0 => f64x8::splat(simd, f64::NEG_INFINITY),
-            first => self.label[first - 1].load(simd),
-        };
-        let moves = &mut self.moves[t * self.groups..][band.clone()];
-        let states = self.blank[band.clone()].iter_mut().zip(&mut self.label[band.clone()]);
-        let fixed = self.skips[band.clone()].iter().zip(&self.emissions[band]);
+    fn emit<S: Simd>(&mut self, simd: S, groups: Range<usize>) {
+        for (emissions, places) in self.emissions[groups.clone()].iter_mut().zip(&self.places[groups]) {
+            for at in [0, LANES / 2] {
+                let a = f64x4::from_slice(simd, &self.scores[places[at] as usize]);
+                let b = f64x4::from_slice(simd, &self.scores[places[at + 1] as usize]);
+                let c = f64x4::from_slice(simd, &self.scores[places[at + 2] as usize]);
+                let d = f64x4::from_slice(simd, &self.scores[places[at + 3] as usize]);
+                let (a, b, c, d) = (a.zip_low(c), b.zip_low(d), a.zip_high(c), b.zip_high(d));
+                let frames = [a.zip_low(b), a.zip_high(b), c.zip_low(d), c.zip_high(d)];
+                for (frame, emissions) in frames.into_iter().zip(emissions.iter_mut()) {
+                    frame.store_slice(&mut emissions.0[at..at + LANES / 2]);
+                }
+            }
+        }
+    }
+
+    /// N frames from t on, of one block: eight pairs of states go through all of them before the next eight do.
+    #[inline(always)]
+    fn advance<S: Simd, const N: usize>(&mut self, simd: S, t: usize, groups: Range<usize>) {
+        let place = t % BLOCK;
+        let mut of_blank = [f64x8::splat(simd, f64::NEG_INFINITY); N];
+        // The labels on the left, as they were before each of the frames. Those of the first frame matter; later ones
+        // have left the band.
+        let mut left = of_blank;
+        if groups.start > 0 {
+            left = [self.label[groups.start - 1].load(simd); N];
+        }
+        for (of_blank, &score) in of_blank.iter_mut().zip(&self.scores[0][place..]) {
+            *of_blank = f64x8::splat(simd, score);
+        }
+        let moves = &mut self.moves[t / BLOCK * self.groups..][groups.clone()];
+        let states = self.blank[groups.clone()].iter_mut().zip(&mut self.label[groups.clone()]);
+        let fixed = self.skips[groups.clone()].iter().zip(&self.emissions[groups]);
         for (((blanks, labels), (skips, emissions)), moves) in states.zip(fixed).zip(moves) {
-            let (blank, label) = (blanks.load(simd), labels.load(simd));
-            let before = left.slide::<7>(label);
-            left = label;
-            let enters = before.simd_gt(blank);
-            (blank.max(before) + of_blank).store_slice(&mut blanks.0);
-            let steps = blank.simd_gt(label);
-            let near = label.max(blank);
-            let far = before + skips.load(simd);
-            let jumps = far.simd_gt(near);
-            (near.max(far) + emissions.load(simd)).store_slice(&mut labels.0);
-            *moves = [enters.to_bitmask() as u8, steps.to_bitmask() as u8, jumps.to_bitmask() as u8];
+            let (mut blank, mut label) = (blanks.load(simd), labels.load(simd));
+            let skips = skips.load(simd);
+            for f in 0..N {
+                let before = left[f].slide::<7>(label);
+                left[f] = label;
+                let enters = before.simd_gt(blank);
+                let steps = blank.simd_gt(label);
+                let near = label.max(blank);
+                let far = before + skips;
+                let jumps = far.simd_gt(near);
+                blank = blank.max(before) + of_blank[f];
+                label = near.max(far) + emissions[place + f].load(simd);
+                moves[place + f] = [enters.to_bitmask() as u8, steps.to_bitmask() as u8, jumps.to_bitmask() as u8];
+            }
+            blank.store_slice(&mut blanks.0);
+            label.store_slice(&mut labels.0);
         }
     }
 
@@ -266,8 +305,8 @@ impl Chain {
         let mut j = if is_label { self.labels - 1 } else { self.labels };
         for t in (0..self.frames).rev() {
             path[t] = if is_label { labels[j] } else { blank };
-            let [enters, steps, jumps] =
-                self.moves[t * self.groups + j / LANES].map(|bits| bits >> (j % LANES) & 1 == 1);
+            let moves = self.moves[t / BLOCK * self.groups + j / LANES][t % BLOCK];
+            let [enters, steps, jumps] = moves.map(|bits| bits >> (j % LANES) & 1 == 1);
             match is_label {
                 true if jumps => j -= 1,
                 true if steps => is_label = false,
