@@ -461,6 +461,68 @@ def test_ctc_says_what_cannot_be_aligned_and_what_was_read(program: Program, tmp
     assert (line["loss"], line["feasible"]) == (0.0, False)
 
 
+def test_align_says_which_frames_say_which_label(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **ctc_arrays())
+    outcome = program("align", data, "-o", output)
+    lines = read_lines(output)
+    found = seqloss_rs.ctc_align(
+        [emissions(path).astype(np.float16) for path in PATHS], [np.array(labels) for labels in LABELS]
+    )
+    for line, labels, spans, score in zip(lines, LABELS[:2], found.spans[:2], found.scores[:2], strict=False):
+        assert line["score"] == score
+        assert [(span["label"], span["start"], span["end"], span["score"]) for span in line["spans"]] == spans
+        assert [span["label"] for span in line["spans"]] == labels
+        assert "".join(span["text"] for span in line["spans"]) == line["target"]
+        assert line["loss"] <= -line["score"]
+    assert [(span["start"], span["end"]) for span in lines[0]["spans"]] == [(0, 1), (2, 4), (5, 6)]
+    assert (lines[2]["feasible"], lines[2]["score"], lines[2]["spans"]) == (False, None, [])
+    assert program("score", "ctc", data, "-o", tmp_path / "scored.jsonl").status == 0
+    for line, scored in zip(lines, read_lines(tmp_path / "scored.jsonl"), strict=True):
+        assert {name: value for name, value in line.items() if name not in ("score", "spans")} == scored
+    assert outcome.summary["infeasible"] == 1
+
+    # Lines are what it is for: they go to standard output, and the summary out of their way.
+    outcome = program("align", data, "--json")
+    assert [strict(line) for line in outcome.out.splitlines()] == lines
+    assert strict(outcome.err)["count"] == 3
+
+
+@pytest.mark.parametrize("form", ["lines", "padded", "ragged", "TNC"])
+def test_align_reads_every_form(form: str, program: Program, tmp_path: Path) -> None:
+    samples = SAMPLES["ctc with the last class as blank"]
+    data, output = tmp_path / ("data.jsonl" if form == "lines" else "data.npz"), tmp_path / "out.jsonl"
+    flags = samples.flags()
+    if form == "lines":
+        data.write_text(samples.lines())
+    elif form == "TNC":
+        arrays = samples.padded()
+        np.savez(data, **{**arrays, "logits": np.swapaxes(arrays["logits"], 0, 1)})
+        flags += ["--layout", "TNC"]
+    else:
+        np.savez(data, **(samples.padded() if form == "padded" else samples.ragged()))
+    assert program("align", data, *flags, "-o", output).status == 0
+    found = seqloss_rs.ctc_align(samples.column("logits"), samples.column("targets"), blank=3)
+    lines = read_lines(output)
+    assert [line["score"] for line in lines] == pytest.approx(list(found.scores), rel=1e-12)
+    spans = [[(span["label"], span["start"], span["end"]) for span in line["spans"]] for line in lines]
+    assert spans == [[span[:3] for span in spans] for spans in found.spans]
+
+
+def test_align_of_one_sequence_and_of_what_is_no_good(program: Program, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, logits=emissions(PATHS[0]), targets=np.array(LABELS[0]))
+    outcome = program("align", data)
+    assert outcome.status == 0
+    assert [span["label"] for span in strict(outcome.out)["spans"]] == LABELS[0]
+    np.savez(data, logits=emissions(PATHS[0])[None], targets=np.array([[1, 9]]))
+    outcome = program("align", data)
+    assert outcome.status == 1
+    assert outcome.err.endswith("data.npz: record 0: targets[0, 1] is 9, which is not a class in 0..4\n")
+    with pytest.raises(SystemExit):
+        program("align", "--help")
+
+
 def test_ctc_reads_arrays_with_time_first(program: Program, tmp_path: Path) -> None:
     samples = SAMPLES["ctc"]
     data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"

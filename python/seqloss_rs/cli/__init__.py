@@ -16,7 +16,7 @@ import numpy as np
 
 import seqloss_rs
 
-from . import doctor, report, score
+from . import align, doctor, report, score
 from .errors import CommandError, UsageError, one_line
 
 __all__ = ["main"]
@@ -85,7 +85,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="seqloss", description="Losses for sequences: scores data files, and reports.")
     parser.add_argument("--version", action="version", version=f"seqloss {seqloss_rs.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (score, report, doctor):
+    for command in (score, align, report, doctor):
         command.add_parser(commands)
     arguments, rest = parser.parse_known_args(argv)
     # argparse takes positional arguments from one place only; files may stand on both sides of an option.

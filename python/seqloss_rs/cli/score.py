@@ -21,7 +21,7 @@ from .read import read_file, read_text
 from .summary import Summary, print_summary
 from .write import FORMATS, STANDARD_OUTPUT, Writer, open_writer
 
-__all__ = ["add_parser"]
+__all__ = ["add_arguments", "add_parser", "run_loss"]
 
 DESCRIPTION = """\
 {title}: {help}.
@@ -80,6 +80,12 @@ def _add_loss(losses: Any, loss: Loss) -> None:
         epilog=EPILOG.format(adds=loss.adds, whole=whole),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_arguments(parser, loss)
+    parser.set_defaults(run=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
+    """Add what the command line of a loss has: files in, an output, and its options."""
     parser.add_argument("files", nargs="*", metavar="FILE", help=".npz or .jsonl; - is lines of JSON on standard input")
     if loss.is_text:
         parser.add_argument("--hyp", metavar="FILE", help="plain text, a hypothesis on each line; - is standard input")
@@ -92,12 +98,15 @@ def _add_loss(losses: Any, loss: Loss) -> None:
     parser.add_argument("--ignore", metavar="NAME", action="append", default=[], help="leave out an array or a field")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     add_flags(parser, loss)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the files of the command line."""
-    loss = LOSSES[arguments.loss]
+    return run_loss(arguments, LOSSES[arguments.loss])
+
+
+def run_loss(arguments: argparse.Namespace, loss: Loss) -> int:
+    """Score the files by this loss."""
     options = given(arguments)
     sources = _sources(arguments, loss, options)
     form = arguments.format or ("csv" if (arguments.output or "").endswith(".csv") else "jsonl")
