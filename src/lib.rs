@@ -17,6 +17,7 @@
 //! | [`parallel`] | the one place that makes threads; what happens after a fork, and how work is stopped |
 //! | [`reduction`] | none, sequence, sum, mean: one meaning for all losses |
 //! | [`mod@loss`] | what a loss is (`trait Loss`), and `evaluate`: pieces on the pool, their sums in order |
+//! | `trellis` | the sum over all paths of an alignment, and the posterior of every state |
 //! | [`losses`] | what is computed: one file a loss |
 //! | [`decoding`] | from the scores of frames to labels |
 //! | [`text`] | from strings or token ids to statistics that add up, and from statistics to scores |
@@ -74,3 +75,4 @@ mod python;
 pub mod reduction;
 pub mod simd;
 pub mod text;
+mod trellis;

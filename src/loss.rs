@@ -5,12 +5,13 @@
 //! are computed in *pieces*, runs of terms of one sequence, whose size does not depend on the batch or on the number of
 //! threads; the sums of pieces are added in their order. That is why results have the same bits however they are split.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::error::Error;
 use crate::float::Element;
 use crate::input::{AnyRows, Rows, Sequences, reserve, zeros};
-use crate::parallel::{Ticker, Watch, for_each};
+use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::{Measure, Reduced, Reducer, Reduction, total};
 
 /// A loss with its checked inputs.
@@ -32,8 +33,16 @@ pub trait Loss: Sync {
     fn stretch(&self, sequence: usize) -> usize;
     /// What a sequence counts for in a mean.
     fn measure(&self, sequence: usize) -> Measure;
-    /// About how many numbers are read, for all sequences together.
-    fn work(&self) -> usize;
+    /// About how much work a sequence is, in numbers read.
+    fn cost(&self, sequence: usize) -> usize;
+    /// The same for all sequences together.
+    fn work(&self) -> usize {
+        (0..self.sequences().len()).map(|sequence| self.cost(sequence)).sum()
+    }
+    /// How many threads can work on one piece. More than one only where a piece is a whole sequence: the longest begin.
+    fn parts(&self) -> usize {
+        1
+    }
     /// Computes the terms of a piece and returns their sum.
     fn run(
         &self,
@@ -153,6 +162,23 @@ impl<E: Element> Strip<'_, E> {
         E::fill(out, gradient, |out| body(input, out));
     }
 
+    /// The rows before `row`, and those from there on, of a strip that begins at row 0.
+    pub fn halves(&mut self, row: usize) -> [Strip<'_, E>; 2] {
+        let (rows, in_place) = (self.rows, self.in_place);
+        let half = |gradient| Strip { rows, in_place, gradient };
+        match &mut self.gradient {
+            Gradient::None => [half(Gradient::None), half(Gradient::None)],
+            Gradient::Contiguous(all) => {
+                let (before, after) = all.split_at_mut(row * rows.width());
+                [half(Gradient::Contiguous(before)), half(Gradient::Contiguous(after))]
+            }
+            Gradient::Rows(all) => {
+                let (before, after) = all.split_at_mut(row);
+                [before, after].map(|rows| half(Gradient::Rows(rows.iter_mut().map(|row| &mut **row).collect())))
+            }
+        }
+    }
+
     /// Sets the gradient of row `row` to 0.
     pub fn clear(&mut self, row: usize, first: usize) {
         let width = self.rows.width();
@@ -258,9 +284,13 @@ pub fn evaluate<L: Loss>(
     let counts = (0..sequences.len()).map(|sequence| loss.terms(sequence).div_ceil(loss.grain()));
     let mut sums = zeros::<f64>(counts.clone().sum())?;
     let pieces = cut(loss, outputs.values, gradients, &factors, &upstream)?;
-    let items = pieces.into_iter().zip(&mut sums);
-    for_each(
-        items,
+    let mut items: Vec<_> = pieces.into_iter().zip(&mut sums).collect();
+    if loss.parts() > 1 {
+        items.sort_by_key(|(piece, _)| Reverse(loss.cost(piece.sequence)));
+    }
+    for_each_in_parts(
+        items.into_iter(),
+        loss.parts(),
         loss.work(),
         watch,
         || loss.scratch(),

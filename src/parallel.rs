@@ -140,11 +140,52 @@ pub struct Ticker<'a> {
     stop: &'a AtomicBool,
     /// There on the caller's thread.
     check: Option<&'a dyn Fn() -> bool>,
+    /// There on the caller's thread, if it has helpers. They themselves share nothing: a thread of a pool that waited for
+    /// another could be the one that is waited for.
+    team: Option<&'a Team>,
     work: Cell<usize>,
     asked: Cell<Instant>,
 }
 
-impl Ticker<'_> {
+impl<'a> Ticker<'a> {
+    fn new(stop: &'a AtomicBool, check: Option<&'a dyn Fn() -> bool>, team: Option<&'a Team>) -> Self {
+        Self { stop, check, team, work: Cell::new(0), asked: Cell::new(Instant::now()) }
+    }
+
+    /// Does two things: at the same time if another thread has nothing to do, else one after the other.
+    pub fn both(
+        &self,
+        first: impl FnOnce(&Ticker<'_>) -> Result<(), Error>,
+        second: impl FnOnce(&Ticker<'_>) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
+        let Some(_helper) = self.team.and_then(Team::reserve) else {
+            first(self)?;
+            return second(self);
+        };
+        let team = self.team.expect("there is a team");
+        // Whoever comes first takes it.
+        let second = Mutex::new(Some(second));
+        let outcome = Mutex::new(Ok(()));
+        let helpers = Helpers { running: Mutex::new(1), all_done: Condvar::new() };
+        let first = team.pool.threads.in_place_scope(|scope| {
+            scope.spawn(|_| {
+                let _done = Done(&helpers);
+                let taken = locked(&second).take();
+                if let Some(second) = taken {
+                    *locked(&outcome) = second(&Ticker::new(self.stop, None, None));
+                }
+            });
+            let first = first(self);
+            let left = locked(&second).take();
+            if let Some(second) = left {
+                *locked(&outcome) = first.is_ok().then(|| second(self)).unwrap_or(Ok(()));
+            }
+            helpers.wait(self);
+            first
+        });
+        first.and(outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Reports that about this many numbers were read since the last call.
     #[inline]
     pub fn tick(&self, work: usize) -> Result<(), Error> {
@@ -182,7 +223,23 @@ pub fn for_each<I, S>(
 where
     I: ExactSizeIterator + Send,
 {
-    let wanted = if work < SMALL_WORK { 1 } else { threads().0.min(items.len()) };
+    for_each_in_parts(items, 1, work, watch, scratch, each)
+}
+
+/// The same for items that up to `parts` threads can work on: see [`Ticker::both`].
+pub fn for_each_in_parts<I, S>(
+    items: I,
+    parts: usize,
+    work: usize,
+    watch: &Watch<'_>,
+    scratch: impl Fn() -> Result<S, Error> + Sync,
+    each: impl Fn(I::Item, &mut S, &Ticker<'_>) -> Result<(), Error> + Sync,
+) -> Result<(), Error>
+where
+    I: ExactSizeIterator + Send,
+{
+    let threads = if work < SMALL_WORK { 1 } else { threads().0.min(items.len().saturating_mul(parts)) };
+    let wanted = threads.min(items.len());
     let items = Mutex::new(items);
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let stop = &watch.stop;
@@ -201,17 +258,18 @@ where
             locked(&failure).get_or_insert(error);
         }
     };
-    let ticker = |check| Ticker { stop, check, work: Cell::new(0), asked: Cell::new(Instant::now()) };
-    let leader = ticker(watch.check);
-    match pool(wanted) {
-        None => run(&leader),
+    match pool(threads) {
+        None => run(&Ticker::new(stop, watch.check, None)),
         Some(held) => {
             let helpers = Helpers { running: Mutex::new(wanted - 1), all_done: Condvar::new() };
+            let team = Team { pool: held.0, idle: AtomicUsize::new(threads - wanted) };
+            let leader = Ticker::new(stop, watch.check, Some(&team));
             held.0.threads.in_place_scope(|scope| {
                 for _ in 1..wanted {
                     scope.spawn(|_| {
                         let _done = Done(&helpers);
-                        run(&ticker(None));
+                        run(&Ticker::new(stop, None, None));
+                        team.idle.fetch_add(1, Ordering::Relaxed);
                     });
                 }
                 run(&leader);
@@ -220,7 +278,7 @@ where
         }
     }
     let failure = locked(&failure).take();
-    if leader.stop.load(Ordering::Relaxed) { Err(failure.unwrap_or(Error::Interrupted)) } else { Ok(()) }
+    if stop.load(Ordering::Relaxed) { Err(failure.unwrap_or(Error::Interrupted)) } else { Ok(()) }
 }
 
 fn pool(threads: usize) -> Option<Held> {
@@ -232,6 +290,28 @@ fn pool(threads: usize) -> Option<Held> {
     let make = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
     let pool = cell.get_or_init(|| Some(Pool { threads: make()?, busy: AtomicBool::new(false) })).as_ref()?;
     (!pool.busy.swap(true, Ordering::Acquire)).then_some(Held(pool))
+}
+
+/// The threads of a pool that have nothing to do at the moment.
+struct Team {
+    pool: &'static Pool,
+    idle: AtomicUsize,
+}
+
+/// A thread of a team that waits for what it is given.
+struct Reserved<'a>(&'a Team);
+
+impl Team {
+    fn reserve(&self) -> Option<Reserved<'_>> {
+        let less = |idle: usize| idle.checked_sub(1);
+        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok().then_some(Reserved(self))
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.0.idle.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The helpers that have not finished yet.

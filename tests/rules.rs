@@ -4,8 +4,20 @@ use std::fs::{read_dir, read_to_string};
 use std::path::Path;
 
 /// The modules in the order in which they depend on one another: each may name those before it.
-const ORDER: [&str; 11] =
-    ["error", "simd", "float", "input", "parallel", "reduction", "loss", "losses", "decoding", "text", "python"];
+const ORDER: [&str; 12] = [
+    "error",
+    "simd",
+    "float",
+    "input",
+    "parallel",
+    "reduction",
+    "loss",
+    "trellis",
+    "losses",
+    "decoding",
+    "text",
+    "python",
+];
 
 /// Every file under `src/`, by its path from there.
 fn sources() -> Vec<(String, String)> {

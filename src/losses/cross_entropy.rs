@@ -197,8 +197,9 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
         Measure { length, weight, share: 1.0 }
     }
 
-    fn work(&self) -> usize {
-        self.logits.rows.iter().map(|rows| 1 + rows.count() * rows.width().max(1)).sum()
+    fn cost(&self, sequence: usize) -> usize {
+        let rows = &self.logits.rows[sequence];
+        1 + rows.count() * rows.width().max(1)
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {

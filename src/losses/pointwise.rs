@@ -234,8 +234,8 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
         Measure { length: length as f64, weight, share: 1.0 }
     }
 
-    fn work(&self) -> usize {
-        self.valid.iter().map(|valid| 1 + valid).sum()
+    fn cost(&self, sequence: usize) -> usize {
+        1 + self.valid[sequence]
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {

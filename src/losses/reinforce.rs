@@ -92,8 +92,8 @@ impl<E: Element> Loss for Reinforce<'_, E> {
         Measure { length: valid, weight: valid, share: 1.0 }
     }
 
-    fn work(&self) -> usize {
-        self.lengths.iter().map(|length| 1 + length * self.logits.width.max(1)).sum()
+    fn cost(&self, sequence: usize) -> usize {
+        1 + self.lengths[sequence] * self.logits.width.max(1)
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {

@@ -92,6 +92,23 @@ pub(crate) fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, o
     T::fold(sum)
 }
 
+/// Writes factor · exp(xⱼ − shift), where no xⱼ is above `shift`.
+#[inline(always)]
+pub(crate) fn exp_scaled_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, factor: T, out: &mut [T]) {
+    let (shift, factor) = (T::Vector::<S>::splat(simd, shift), T::Vector::<S>::splat(simd, factor));
+    let mut chunks = row.chunks_exact(T::LANES);
+    let mut outs = out.chunks_exact_mut(T::LANES);
+    for (chunk, out) in (&mut chunks).zip(&mut outs) {
+        (T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift) * factor).store_slice(out);
+    }
+    let rest = outs.into_remainder();
+    if !rest.is_empty() {
+        let e = T::exp(simd, tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY) - shift) * factor;
+        let length = rest.len();
+        rest.copy_from_slice(&e.as_slice()[..length]);
+    }
+}
+
 /// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
 pub(crate) fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {

@@ -41,6 +41,21 @@ impl<S: Simd> Scaled<S> {
         }
     }
 
+    /// Two vectors: mantissas, exponents, mantissas, exponents.
+    #[inline(always)]
+    pub fn pair(simd: S, numbers: &[f64]) -> (Self, Self) {
+        let (first, second) = numbers.split_at(2 * LANES);
+        (Self::load(simd, first.split_at(LANES), 0), Self::load(simd, second.split_at(LANES), 0))
+    }
+
+    /// Writes two vectors.
+    #[inline(always)]
+    pub fn store_pair(first: Self, second: Self, numbers: &mut [f64]) {
+        let (one, two) = numbers.split_at_mut(2 * LANES);
+        first.store(one.split_at_mut(LANES), 0);
+        second.store(two.split_at_mut(LANES), 0);
+    }
+
     /// Writes them from `at` on.
     #[inline(always)]
     pub fn store(self, (mantissas, exponents): (&mut [f64], &mut [f64]), at: usize) {
@@ -115,7 +130,7 @@ impl<S: Simd> Scaled<S> {
 
 /// 2ⁿ for whole n up to 1023; 0 where it would not be normal.
 #[inline(always)]
-fn power<S: Simd>(n: f64x8<S>) -> f64x8<S> {
+pub fn power<S: Simd>(n: f64x8<S>) -> f64x8<S> {
     let simd = n.token();
     // −1023 has an exponent field of 0, which is the number 0.
     let shifted = n.max(f64x8::splat(simd, -1023.0)) + f64x8::splat(simd, EXPONENT_FIELD);
@@ -128,6 +143,16 @@ pub fn sum(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
     // Powers of whole numbers are exact.
     let scaled = |(mantissa, e): (f64, f64)| mantissa * (e - exponent).max(-1023.0).exp2();
     (scaled(a) + scaled(b), exponent)
+}
+
+/// One number with a mantissa in [1, 2), or 0.
+pub fn normal((mantissa, exponent): (f64, f64)) -> (f64, f64) {
+    if mantissa == 0.0 {
+        return (0.0, BOTTOM);
+    }
+    let bits = mantissa.to_bits();
+    let own = (bits >> 52) as i32 - 1023;
+    (f64::from_bits(bits & 0x000f_ffff_ffff_ffff | 0x3ff0_0000_0000_0000), exponent + f64::from(own))
 }
 
 /// ln of one number; −∞ for 0.

@@ -1,0 +1,558 @@
+//! The sum over all paths of an alignment, and the posterior of every state: what alignment losses stand on.
+//!
+//! A path is in one state in each frame. α of a state is the probability of all beginnings of paths that end there, β of
+//! all that follows; α β over the total is the state's posterior. Both are products of thousands of probabilities, and
+//! states of one frame lie further apart than any float reaches. So a state is a [`Scaled`](scaled::Scaled) number, a mantissa and an
+//! exponent of its own. A scale for each frame is silently wrong; logarithms lose digits with every frame, and cost an
+//! exponential and a logarithm for every state.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`chain`] | the topology: which state follows which, and the band of states that matter |
+//! | [`frames`] | the probabilities of eight frames |
+//! | [`recursion`] | from one frame to the next: the number format |
+//! | this | the road through the frames: both ends, checkpoints, the meeting |
+//!
+//! # Both ends
+//!
+//! α runs from the first frame and β from the last, and they meet in the middle, where the total is known. Each leaves a
+//! row of states behind at every block of eight frames. Then each goes on into the other's half; there the other's
+//! states of a block are computed again from the row that was left, and every state's posterior is a product of two. The
+//! two ends never wait for one another but at the meeting, so they may run on two threads; the result has the same bits
+//! if they run one after the other.
+
+mod chain;
+mod frames;
+mod recursion;
+
+use std::ops::Range;
+
+use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, f64x8};
+
+use self::chain::Chain;
+pub(crate) use self::frames::Frames;
+use crate::error::Error;
+use crate::input::zeros;
+use crate::parallel::Ticker;
+use crate::simd::level;
+use crate::simd::scaled::{self, BOTTOM};
+
+/// How many pairs of states a tile has, and how many frames a block.
+pub(crate) const LANES: usize = scaled::LANES;
+/// Numbers of a tile: blanks and labels, mantissas and exponents.
+const TILE: usize = 4 * LANES;
+/// Empty places beside a kept row: a tile and what is read across its edge.
+const PAD: usize = 2 * LANES;
+/// Leaves nothing of what it is added to, also beside sums that are 0. A mantissa of 0 would not do: its exponent alone
+/// would push out what is far smaller.
+const NO_ARC: f64 = 2.0 * BOTTOM;
+/// Rows left behind are at most this many numbers; of longer sequences only every so many blocks leave one.
+const MOST_KEPT: usize = 1 << 25;
+
+/// Modes of the recursion: go on; keep what arrives at each state; meet what was kept.
+const PASS: u8 = 0;
+const KEEP: u8 = 1;
+const MEET: u8 = 2;
+
+/// What reads frames and uses posteriors, of one half of a sequence.
+pub(crate) trait Visitor: Send {
+    /// Writes the logarithms of frames `range` to the rows of `frames`, one column for each frame.
+    fn read(&mut self, range: Range<usize>, frames: &mut Frames) -> Result<(), Error>;
+    /// Uses the posteriors of frames that were read last.
+    fn write(&mut self, range: Range<usize>, frames: &Frames, posteriors: &Meeting) -> Result<(), Error>;
+}
+
+/// A run of frames of a block, and the tiles that matter in it.
+struct Piece {
+    columns: Range<usize>,
+    backward: bool,
+    tiles: Range<usize>,
+    /// Tiles that were reached before.
+    reached: usize,
+}
+
+impl Piece {
+    /// Which frame of the block comes in each step.
+    #[inline(always)]
+    fn column(&self, step: usize) -> usize {
+        if self.backward { self.columns.end - 1 - step } else { self.columns.start + step }
+    }
+}
+
+/// What arrived at every state in the frames of a block, seen from one end.
+#[derive(Default)]
+struct Kept {
+    stride: usize,
+    mantissas: [Vec<f64>; 2],
+    exponents: [Vec<f64>; 2],
+    /// Which row of exponents belongs to each column.
+    exponent_row: [usize; LANES],
+}
+
+impl Kept {
+    fn grow(&mut self, tiles: usize) -> Result<(), Error> {
+        self.stride = tiles * LANES + 2 * PAD;
+        for rows in self.mantissas.iter_mut().chain(&mut self.exponents) {
+            grow(rows, LANES * self.stride)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn keep<S: Simd>(&mut self, column: usize, tile: usize, blank: f64x8<S>, label: f64x8<S>) {
+        let at = column * self.stride + PAD + tile * LANES;
+        blank.store_slice(&mut self.mantissas[0][at..at + LANES]);
+        label.store_slice(&mut self.mantissas[1][at..at + LANES]);
+    }
+
+    #[inline(always)]
+    fn keep_exponents<S: Simd>(&mut self, row: usize, tile: usize, blank: f64x8<S>, label: f64x8<S>) {
+        let at = row * self.stride + PAD + tile * LANES;
+        blank.store_slice(&mut self.exponents[0][at..at + LANES]);
+        label.store_slice(&mut self.exponents[1][at..at + LANES]);
+    }
+
+    /// Makes the places on both sides of what was kept empty.
+    fn clear_around(&mut self, columns: Range<usize>, tiles: &Range<usize>) {
+        for column in columns {
+            let row = column * self.stride;
+            let (first, last) = (row + PAD + tiles.start * LANES, row + PAD + tiles.end * LANES);
+            for sides in [first - PAD..first, last..last + PAD] {
+                self.mantissas.iter_mut().for_each(|rows| rows[sides.clone()].fill(0.0));
+                self.exponents.iter_mut().for_each(|rows| rows[sides.clone()].fill(BOTTOM));
+            }
+        }
+    }
+
+    /// The other end counts pairs the other way.
+    #[inline(always)]
+    fn mantissa<S: Simd>(&self, simd: S, kind: usize, column: usize, at: usize) -> f64x8<S> {
+        let at = column * self.stride + at;
+        f64x8::from_slice(simd, &self.mantissas[kind][at..at + LANES]).reverse()
+    }
+
+    #[inline(always)]
+    fn exponent<S: Simd>(&self, simd: S, kind: usize, row: usize, at: usize) -> f64x8<S> {
+        let at = row * self.stride + at;
+        f64x8::from_slice(simd, &self.exponents[kind][at..at + LANES]).reverse()
+    }
+}
+
+/// Posteriors of the classes in a block of frames.
+#[derive(Default)]
+pub(crate) struct Meeting {
+    /// The probability of all paths, as mantissa and exponent.
+    total: (f64, f64),
+    over_total: f64,
+    labels: usize,
+    /// A row of eight frames for each slot.
+    posteriors: Vec<f64>,
+    /// For each frame, eight sums over blanks.
+    blanks: [[f64; LANES]; LANES],
+}
+
+impl Meeting {
+    /// Where the other end keeps the blanks of a tile; its labels lie one place before.
+    #[inline(always)]
+    fn place(&self, tile: usize) -> usize {
+        PAD + self.labels - tile * LANES - (LANES - 1)
+    }
+
+    #[inline(always)]
+    fn add_blank<S: Simd>(&mut self, simd: S, column: usize, posterior: f64x8<S>) {
+        let sums = &mut self.blanks[column];
+        (f64x8::from_slice(simd, &*sums) + posterior).store_slice(sums);
+    }
+
+    #[inline(always)]
+    fn add_labels<S: Simd>(&mut self, simd: S, slots: &[u32], rows: [f64x8<S>; LANES]) {
+        for (row, &slot) in rows.into_iter().zip(slots) {
+            let sums = &mut self.posteriors[slot as usize * LANES..][..LANES];
+            (f64x8::from_slice(simd, &*sums) + row).store_slice(sums);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.posteriors.fill(0.0);
+        self.blanks = [[0.0; LANES]; LANES];
+    }
+
+    fn clear_columns(&mut self, columns: &Range<usize>) {
+        self.posteriors.chunks_exact_mut(LANES).for_each(|row| row[columns.clone()].fill(0.0));
+        self.blanks[columns.clone()].fill([0.0; LANES]);
+    }
+
+    /// Sums the blanks, and takes away the rounding of all other frames: the posteriors of a frame sum to 1.
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, simd: S) {
+        for (posterior, sums) in self.posteriors.iter_mut().zip(&self.blanks) {
+            *posterior = sums.iter().sum();
+        }
+        let classes = self.posteriors.len() - LANES;
+        let rows = &mut self.posteriors[..classes];
+        let mut sum = f64x8::splat(simd, 0.0);
+        for row in rows.chunks_exact(LANES) {
+            sum = sum + f64x8::from_slice(simd, row);
+        }
+        let one = f64x8::splat(simd, 1.0);
+        let is_fit = sum.simd_gt(f64x8::splat(simd, 0.0)) & sum.simd_lt(f64x8::splat(simd, f64::INFINITY));
+        let factor = is_fit.select(one / sum, one);
+        for row in rows.chunks_exact_mut(LANES) {
+            (f64x8::from_slice(simd, row) * factor).store_slice(row);
+        }
+    }
+
+    /// The posterior of a slot's class in each frame of the block.
+    pub(crate) fn row(&self, slot: usize) -> &[f64] {
+        &self.posteriors[slot * LANES..][..LANES]
+    }
+}
+
+/// States on their way from one end.
+#[derive(Default)]
+struct Front {
+    /// The states now, and room for the next.
+    states: [Vec<f64>; 2],
+}
+
+/// One end of the frames, with all that a thread needs to go from there.
+#[derive(Default)]
+struct End {
+    chain: Chain,
+    backward: bool,
+    front: Front,
+    /// The states at the beginning of blocks, in the order of this end.
+    left_behind: Vec<f64>,
+}
+
+/// What a thread needs beside its end.
+#[derive(Default)]
+struct Workshop {
+    frames: Frames,
+    /// The other end's states, of a block that is computed again...
+    other: Front,
+    /// ... from what is left behind at each block of a section.
+    section: Vec<f64>,
+    kept: Kept,
+    meeting: Meeting,
+}
+
+/// The recursion over the frames of one sequence; memory grows to what the longest needs.
+#[derive(Default)]
+pub(crate) struct Trellis {
+    ends: [End; 2],
+    workshops: [Workshop; 2],
+    course: Course,
+}
+
+/// The frames, cut into blocks of eight.
+#[derive(Default, Clone, Copy)]
+struct Course {
+    frames: usize,
+    /// Every how many blocks a row is left behind.
+    every: usize,
+    /// Added to the exponent of what stays at a label.
+    stay: f64,
+}
+
+impl Course {
+    fn blocks(&self) -> usize {
+        self.frames.div_ceil(LANES)
+    }
+
+    /// Where the ends meet.
+    fn middle(&self) -> usize {
+        self.blocks() / 2
+    }
+
+    fn block(&self, block: usize) -> Range<usize> {
+        block * LANES..self.frames.min((block + 1) * LANES)
+    }
+
+    /// The place of a block in the order of an end; its own inverse.
+    fn order(&self, backward: bool, block: usize) -> usize {
+        if backward { self.blocks() - 1 - block } else { block }
+    }
+
+    /// How many steps an end has made before a block.
+    fn steps(&self, backward: bool, block: usize) -> usize {
+        let range = self.block(block);
+        if backward { self.frames - range.end } else { range.start }
+    }
+}
+
+impl Front {
+    fn grow(&mut self, tiles: usize) -> Result<(), Error> {
+        self.states.iter_mut().try_for_each(|row| grow(row, tiles * TILE))
+    }
+
+    /// Before the first step there is one state: blank 0, with all of the probability.
+    fn start(&mut self) {
+        let tile = &mut self.states[0][..TILE];
+        recursion::clear(tile);
+        (tile[0], tile[LANES]) = (1.0, 0.0);
+    }
+
+    fn restore(&mut self, row: &[f64]) {
+        self.states[0][..row.len()].copy_from_slice(row);
+    }
+
+    /// Goes over one block of frames.
+    fn advance<const MODE: u8>(
+        &mut self,
+        chain: &Chain,
+        backward: bool,
+        course: Course,
+        block: usize,
+        frames: &Frames,
+        kept: &mut Kept,
+        meeting: &mut Meeting,
+    ) {
+        let before = course.steps(backward, block);
+        let (mut done, mut size) = (0, frames.count);
+        while done < frames.count {
+            let mut count = size.min(frames.count - done);
+            if MODE == MEET {
+                let column = |step: usize| if backward { frames.count - 1 - step } else { step };
+                let row = kept.exponent_row[column(done)];
+                count = (1..count).find(|&i| kept.exponent_row[column(done + i)] != row).unwrap_or(count);
+            }
+            let columns = match backward {
+                true => frames.count - done - count..frames.count - done,
+                false => done..done + count,
+            };
+            let steps = before + done..before + done + count;
+            let piece = Piece { columns, backward, tiles: chain.band(&steps), reached: chain.reached(steps.start) };
+            let [from, to] = &mut self.states;
+            let mut is_done = course.stay == 0.0
+                && dispatch!(level(), simd => recursion::run::<_, MODE>(simd, chain, frames, &piece, from, to, kept, meeting));
+            if !is_done {
+                if MODE == MEET {
+                    meeting.clear_columns(&piece.columns);
+                }
+                if count == 1 {
+                    dispatch!(level(), simd => {
+                        recursion::frame::<_, MODE>(simd, chain, frames, &piece, from, to, kept, meeting, course.stay);
+                    });
+                    is_done = true;
+                }
+            }
+            if is_done {
+                if MODE == KEEP {
+                    kept.clear_around(piece.columns, &piece.tiles);
+                }
+                self.states.swap(0, 1);
+                done += count;
+                size = 2 * count;
+            } else {
+                size = count / 2;
+            }
+        }
+    }
+}
+
+impl End {
+    /// How many numbers a row of states takes.
+    fn row(&self) -> usize {
+        self.chain.tiles() * TILE
+    }
+}
+
+impl Workshop {
+    /// Reads a block.
+    fn read(&mut self, course: Course, block: usize, visitor: &mut impl Visitor) -> Result<(), Error> {
+        let range = course.block(block);
+        self.frames.count = range.len();
+        visitor.read(range, &mut self.frames)?;
+        dispatch!(level(), simd => self.frames.exponentiate(simd));
+        Ok(())
+    }
+
+    /// Takes an end over its own half. Where posteriors are to follow, rows are left behind.
+    fn sweep(
+        &mut self,
+        end: &mut End,
+        course: Course,
+        leaves: bool,
+        visitor: &mut impl Visitor,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let row = end.row();
+        let blocks = match end.backward {
+            true => course.middle()..course.blocks(),
+            false => 0..course.middle(),
+        };
+        if leaves {
+            grow(&mut end.left_behind, blocks.len().div_ceil(course.every) * row)?;
+        }
+        end.front.start();
+        for place in 0..blocks.len() {
+            let block = course.order(end.backward, place);
+            ticker.tick(LANES * row / 2)?;
+            self.read(course, block, visitor)?;
+            if self.frames.is_nan {
+                return Ok(());
+            }
+            if leaves && place % course.every == 0 {
+                end.left_behind[place / course.every * row..][..row].copy_from_slice(&end.front.states[0][..row]);
+            }
+            let Self { frames, kept, meeting, .. } = self;
+            end.front.advance::<PASS>(&end.chain, end.backward, course, block, frames, kept, meeting);
+        }
+        Ok(())
+    }
+
+    /// Takes an end on, over the other's half: every block's posteriors go to the visitor.
+    fn meet(
+        &mut self,
+        front: &mut Front,
+        chain: &Chain,
+        other: (&Chain, bool, &[f64]),
+        course: Course,
+        visitor: &mut impl Visitor,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let (other_chain, backward, left_behind) = other;
+        let row = chain.tiles() * TILE;
+        let places = match backward {
+            true => course.blocks() - course.middle(),
+            false => course.middle(),
+        };
+        grow(&mut self.section, course.every.min(places) * row)?;
+        for section in (0..places.div_ceil(course.every)).rev() {
+            let places = section * course.every..places.min((section + 1) * course.every);
+            self.other.restore(&left_behind[section * row..][..row]);
+            for place in places.clone() {
+                let at = (place - places.start) * row;
+                self.section[at..at + row].copy_from_slice(&self.other.states[0][..row]);
+                if place + 1 < places.end {
+                    let block = course.order(backward, place);
+                    ticker.tick(LANES * row / 2)?;
+                    self.read(course, block, visitor)?;
+                    let Self { frames, other, kept, meeting, .. } = self;
+                    other.advance::<PASS>(other_chain, backward, course, block, frames, kept, meeting);
+                }
+            }
+            for place in places.clone().rev() {
+                let block = course.order(backward, place);
+                ticker.tick(2 * LANES * row)?;
+                self.read(course, block, visitor)?;
+                let Self { frames, other, section, kept, meeting } = self;
+                other.restore(&section[(place - places.start) * row..][..row]);
+                other.advance::<KEEP>(other_chain, backward, course, block, frames, kept, meeting);
+                meeting.clear();
+                front.advance::<MEET>(chain, !backward, course, block, frames, kept, meeting);
+                dispatch!(level(), simd => {
+                    meeting.finish(simd);
+                    frames.flatten(simd);
+                });
+                visitor.write(course.block(block), frames, meeting)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Trellis {
+    /// Sets the labels, as slots (1 and up) among `slots` slots; slot 0 is the blank's.
+    pub(crate) fn set(
+        &mut self,
+        labels: &[u32],
+        slots: usize,
+        frames: usize,
+        merge_repeated: bool,
+        wants_posteriors: bool,
+    ) -> Result<(), Error> {
+        let [forward, backward] = &mut self.ends;
+        backward.backward = true;
+        forward.chain.set(labels.iter().copied(), slots as u32, frames, merge_repeated);
+        backward.chain.set(labels.iter().rev().copied(), slots as u32, frames, merge_repeated);
+        let tiles = forward.chain.tiles();
+        self.course = Course { frames, every: 1, stay: if merge_repeated { 0.0 } else { NO_ARC } };
+        let rows = self.course.blocks();
+        if rows.saturating_mul(tiles * TILE) > MOST_KEPT {
+            self.course.every = rows.isqrt();
+        }
+        for (end, workshop) in self.ends.iter_mut().zip(&mut self.workshops) {
+            end.front.grow(tiles)?;
+            workshop.frames.set(slots);
+            if wants_posteriors {
+                workshop.other.grow(tiles)?;
+                workshop.kept.grow(tiles)?;
+                workshop.meeting.posteriors.clear();
+                workshop.meeting.posteriors.resize((slots + 1) * LANES, 0.0);
+                workshop.meeting.labels = labels.len();
+            }
+        }
+        // The total is summed over what one end keeps for the other.
+        self.workshops[0].kept.grow(tiles)?;
+        self.workshops[0].meeting.labels = labels.len();
+        Ok(())
+    }
+
+    /// The first frame of the second half.
+    pub(crate) fn middle(&self) -> usize {
+        self.course.middle() * LANES
+    }
+
+    /// ln of the probability of all paths; NaN where a frame is.
+    pub(crate) fn total<V: Visitor>(
+        &mut self,
+        wants_posteriors: bool,
+        halves: &mut [V; 2],
+        ticker: &Ticker<'_>,
+    ) -> Result<f64, Error> {
+        let course = self.course;
+        let [forward, backward] = &mut self.ends;
+        let [one, two] = &mut self.workshops;
+        let [first, second] = halves;
+        one.frames.is_nan = false;
+        two.frames.is_nan = false;
+        ticker.both(
+            |ticker| one.sweep(forward, course, wants_posteriors, first, ticker),
+            |ticker| two.sweep(backward, course, wants_posteriors, second, ticker),
+        )?;
+        if one.frames.is_nan || two.frames.is_nan {
+            return Ok(f64::NAN);
+        }
+        let total = dispatch!(level(), simd => recursion::total(
+            simd,
+            [&forward.chain, &backward.chain],
+            [&forward.front.states[0], &backward.front.states[0]],
+            [course.middle() * LANES, course.frames - course.frames.min(course.middle() * LANES)],
+            &mut one.kept,
+            &one.meeting,
+            course.stay,
+        ));
+        for workshop in &mut self.workshops {
+            workshop.meeting.total = total;
+            workshop.meeting.over_total = 1.0 / total.0;
+        }
+        Ok(scaled::ln(total))
+    }
+
+    /// Hands the posteriors of every frame to the visitors of the halves. The total must be known and above 0.
+    pub(crate) fn posteriors<V: Visitor>(&mut self, halves: &mut [V; 2], ticker: &Ticker<'_>) -> Result<(), Error> {
+        let course = self.course;
+        let [forward, backward] = &mut self.ends;
+        let [one, two] = &mut self.workshops;
+        let [first, second] = halves;
+        let End { chain, front, left_behind, .. } = forward;
+        let End { chain: back_chain, front: back_front, left_behind: back_left_behind, .. } = backward;
+        let (chain, back_chain, left_behind, back_left_behind) =
+            (&*chain, &*back_chain, &**left_behind, &**back_left_behind);
+        ticker.both(
+            |ticker| one.meet(front, chain, (back_chain, true, back_left_behind), course, second, ticker),
+            |ticker| two.meet(back_front, back_chain, (chain, false, left_behind), course, first, ticker),
+        )
+    }
+}
+
+fn grow(memory: &mut Vec<f64>, length: usize) -> Result<(), Error> {
+    if memory.len() < length {
+        *memory = vec![];
+        *memory = zeros(length)?;
+    }
+    Ok(())
+}
