@@ -606,6 +606,9 @@ def test_threads_that_cannot_be_started_are_done_without(run_python: Run) -> Non
         """,
         deadline=60,
         OPENBLAS_NUM_THREADS="1",
+        # Stacks so large that there is room for much else when there is none for the next.
+        RUST_MIN_STACK=str(96 << 20),
+        MALLOC_ARENA_MAX="1",
     )
     assert done.stderr == ""
 
