@@ -21,7 +21,7 @@ use std::cmp::Ordering;
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::Normal;
+use super::{Normal, longest_first};
 use crate::error::Error;
 use crate::float::{Element, Float};
 use crate::input::{Rows, Sequences, zeros};
@@ -95,12 +95,12 @@ pub fn beam<E: Element>(
     watch: &Watch<'_>,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
     let mut found = vec![vec![]; sequences.len()];
-    let items = sequences.rows.iter().zip(&mut found);
+    let items = longest_first(sequences, &mut found);
     // What answers for prefixes is asked by one thread only.
     let is_asked = matches!(options.token_scores, TokenScores::Prefix(_));
     let work = if is_asked { 0 } else { beam_work(sequences, options) };
     let scratch = || Ok((zeros::<E::Float>(sequences.width)?, Search::new(sequences.width, blank, options)));
-    for_each(items, work, watch, scratch, |(rows, found), (buffer, search), ticker| {
+    for_each(items, work, watch, scratch, |(_, rows, found), (buffer, search), ticker| {
         *found = search.run(rows, scores, buffer, ticker)?;
         Ok(())
     })?;
@@ -157,15 +157,19 @@ struct Search<'a> {
     nodes: Vec<Node>,
     beam: Beam,
     next: Beam,
-    /// The log-probabilities of a frame, and the same with the token scores that do not depend on the prefix.
+    /// The log-probabilities of a frame, and the same with the token scores of classes.
     y: Vec<f64>,
     keys: Vec<f64>,
-    /// The classes that are tried as new labels, in their order.
+    /// The classes that are tried as new labels: the best one first where they are ranked, else all in their order.
     choice: Vec<usize>,
     candidates: Vec<Candidate>,
     /// Two columns of the beam: what stays at a label, and what comes to it.
     stays: Vec<f64>,
     comes: Vec<f64>,
+    /// The extensions of every prefix that are in the beam with it, as lists of places: the last of them, and of each the
+    /// one before.
+    heirs: Vec<u32>,
+    heir_before: Vec<u32>,
 }
 
 impl<'a> Search<'a> {
@@ -183,6 +187,8 @@ impl<'a> Search<'a> {
             candidates: vec![],
             stays: vec![],
             comes: vec![],
+            heirs: vec![],
+            heir_before: vec![],
         }
     }
 
@@ -221,29 +227,51 @@ impl<'a> Search<'a> {
         let logarithm = math::ln(normal.sum);
         self.y.clear();
         self.y.extend(row.iter().map(|x| (x.to_f64() - normal.shift) - logarithm));
-        self.keys.clear();
-        match &self.options.token_scores {
-            TokenScores::Classes(added) => self.keys.extend(self.y.iter().zip(added).map(|(y, added)| y + added)),
-            _ => self.keys.extend_from_slice(&self.y),
+        if let TokenScores::Classes(added) = &self.options.token_scores {
+            self.keys.clear();
+            self.keys.extend(self.y.iter().zip(added).map(|(y, added)| y + added));
         }
         self.choose();
         !self.y.iter().any(|y| y.is_nan() || *y == f64::INFINITY)
     }
 
-    /// Leaves those classes of many that can give one of the best new prefixes. No more than `width` of a prefix's
-    /// extensions stay; no more than that are in the beam already, and one more repeats its last label.
+    /// What a label adds to a score in this frame, where that does not depend on the prefix.
+    fn keys(&self) -> &[f64] {
+        if matches!(self.options.token_scores, TokenScores::Classes(_)) { &self.keys } else { &self.y }
+    }
+
+    /// Whether a label adds the same to every prefix, but for the repeat of a prefix's last label, which adds less.
+    fn is_ranked(&self) -> bool {
+        matches!(self.options.token_scores, TokenScores::None | TokenScores::Classes(_))
+    }
+
+    /// Ranks the classes that can give one of the best new prefixes. No more than `width` of a prefix's extensions stay; no
+    /// more than that are in the beam already, and one more repeats its last label.
     fn choose(&mut self) {
-        let enough = self.options.width.saturating_mul(2).saturating_add(2);
-        let depends_on_prefix = matches!(self.options.token_scores, TokenScores::Pairs(_) | TokenScores::Prefix(_));
-        if depends_on_prefix || self.classes - 1 <= enough {
+        if !self.is_ranked() {
             return;
         }
-        self.choice.clear();
-        self.choice.extend((0..self.classes).filter(|&class| class != self.blank));
-        let keys = &self.keys;
-        self.choice.select_nth_unstable_by(enough, |&a, &b| keys[b].total_cmp(&keys[a]).then(a.cmp(&b)));
-        self.choice.truncate(enough);
-        self.choice.sort_unstable();
+        let enough = self.options.width.saturating_mul(2).saturating_add(2);
+        let mut choice = std::mem::take(&mut self.choice);
+        choice.clear();
+        let keys = self.keys();
+        let better = |&a: &usize, &b: &usize| keys[b].total_cmp(&keys[a]).then(a.cmp(&b));
+        let mut bar = f64::NEG_INFINITY;
+        for (class, &key) in keys.iter().enumerate() {
+            if key > bar && class != self.blank {
+                choice.push(class);
+                if choice.len() == enough.saturating_mul(4) {
+                    bar = keys[*choice.select_nth_unstable_by(enough - 1, better).1];
+                    choice.truncate(enough);
+                }
+            }
+        }
+        if choice.len() > enough {
+            choice.select_nth_unstable_by(enough - 1, better);
+            choice.truncate(enough);
+        }
+        choice.sort_unstable_by(better);
+        self.choice = choice;
     }
 
     /// Asks for the token scores of the prefixes for which it has not been done.
@@ -298,6 +326,15 @@ impl<'a> Search<'a> {
         (child != NOWHERE).then_some(child)
     }
 
+    /// Whether the extension of the prefix at a place is in the beam, too.
+    fn is_in_beam(&self, place: usize, label: u32) -> bool {
+        let mut heir = self.heirs[place];
+        while heir != NOWHERE && self.nodes[self.beam.nodes[heir as usize] as usize].label != label {
+            heir = self.heir_before[heir as usize];
+        }
+        heir != NOWHERE
+    }
+
     /// One frame.
     fn advance(&mut self) -> Result<(), Error> {
         self.keep();
@@ -347,6 +384,10 @@ impl<'a> Search<'a> {
         self.stays.clear();
         self.comes.clear();
         self.next.clear();
+        for list in [&mut self.heirs, &mut self.heir_before] {
+            list.clear();
+            list.resize(beam.nodes.len(), NOWHERE);
+        }
         for (place, &node) in beam.nodes.iter().enumerate() {
             let node = &self.nodes[node as usize];
             let (mut stays, mut comes) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
@@ -357,6 +398,8 @@ impl<'a> Search<'a> {
                 if parent.place != NOWHERE {
                     let from = if parent.label == node.label { &beam.blank } else { &beam.total };
                     comes = from[parent.place as usize] + y;
+                    self.heir_before[place] = self.heirs[parent.place as usize];
+                    self.heirs[parent.place as usize] = place as u32;
                 }
             }
             self.stays.push(stays);
@@ -383,20 +426,21 @@ impl<'a> Search<'a> {
         let mut bar = if self.candidates.len() < width { f64::NEG_INFINITY } else { worst(&self.candidates) };
         let limit = width.saturating_mul(4).max(64);
         let mut candidates = std::mem::take(&mut self.candidates);
+        let (keys, is_ranked) = (self.keys(), self.is_ranked());
         for (place, &node) in self.beam.nodes.iter().enumerate() {
             let Node { label: last, bonus, .. } = self.nodes[node as usize];
             let row = self.row_of(node);
             let (blank, total) = (self.beam.blank[place], self.beam.total[place]);
             for &class in &self.choice {
-                let key = row.map_or(self.keys[class], |row| self.y[class] + row[class]);
+                let key = row.map_or_else(|| keys[class], |row| self.y[class] + row[class]);
                 let from = if class as u32 == last { blank } else { total };
                 let score = (from + key) + bonus;
-                if score > bar {
-                    let label = class as u32;
-                    let is_in_beam = |child| self.nodes[child as usize].place != NOWHERE;
-                    if self.child(node, label).is_some_and(is_in_beam) {
-                        continue;
+                let label = class as u32;
+                if score <= bar {
+                    if is_ranked && label != last {
+                        break;
                     }
+                } else if !self.is_in_beam(place, label) {
                     let order = (place as u64 + 1) << 32 | u64::from(label);
                     let value = from + self.y[class];
                     candidates.push(Candidate { score, order, place: place as u32, label, value });

@@ -1,6 +1,7 @@
 //! Greedy decoding: the best class of every frame (Graves et al., 2006, section 3.2).
 
 use fearless_simd::dispatch;
+use fearless_simd::prelude::*;
 
 use super::{Alignment, Frames, Normal};
 use crate::error::Error;
@@ -8,7 +9,7 @@ use crate::float::{Element, Float};
 use crate::input::{Sequences, reserve, zeros};
 use crate::losses::Scores;
 use crate::parallel::{Watch, for_each};
-use crate::simd::level;
+use crate::simd::{level, rows};
 
 /// The labels of every sequence: the class with the largest score in each frame (the first of equals; a NaN counts as the
 /// least), repeats merged, blanks dropped.
@@ -29,7 +30,8 @@ pub fn greedy<E: Element>(
             let mut before = blank;
             for t in 0..rows.count() {
                 ticker.tick(rows.width())?;
-                let best = best(E::view(rows.row(t), scratch));
+                let row = E::view(rows.row(t), scratch);
+                let best = dispatch!(level(), simd => best_in(simd, row));
                 if best != blank && best != before {
                     labels.push(best as i64);
                 }
@@ -61,9 +63,9 @@ pub fn greedy_alignment<E: Element>(
             for t in 0..rows.count() {
                 ticker.tick(2 * rows.width())?;
                 let row = E::view(rows.row(t), scratch);
-                let class = best(row);
+                let (class, normal) = dispatch!(level(), simd => (best_in(simd, row), Normal::of(simd, scores, row)));
                 labels.push(class);
-                frames.push(row[class].to_f64(), dispatch!(level(), simd => Normal::of(simd, scores, row)));
+                frames.push(row[class].to_f64(), normal);
             }
             *found = Alignment::new(labels, blank, scores, &mut frames);
             Ok(())
@@ -72,15 +74,26 @@ pub fn greedy_alignment<E: Element>(
     Ok(found)
 }
 
-fn best<F: PartialOrd + Copy>(scores: &[F]) -> usize {
-    let mut best = 0;
-    for (class, score) in scores.iter().enumerate() {
-        // False where either is NaN, unless it is the one held so far.
-        if *score > scores[best] || scores[best].partial_cmp(&scores[best]).is_none() {
-            best = class;
+/// The class with the largest score: the first of equals; a NaN counts as the least.
+#[inline(always)]
+fn best_in<F: Float, S: Simd>(simd: S, row: &[F]) -> usize {
+    let least = F::Vector::<S>::splat(simd, F::NEGATIVE_INFINITY);
+    let (mut largest, mut chunks) = (least, row.chunks_exact(F::LANES));
+    for chunk in &mut chunks {
+        let x = F::Vector::<S>::from_slice(simd, chunk);
+        largest = largest.max(x.simd_eq(x).select(x, least));
+    }
+    let x = rows::tail(simd, chunks.remainder(), F::NEGATIVE_INFINITY);
+    let largest = largest.max(x.simd_eq(x).select(x, least)).reduce_max();
+    for (i, chunk) in row.chunks_exact(F::LANES).enumerate() {
+        let found = F::Vector::<S>::from_slice(simd, chunk).simd_eq(largest).to_bitmask();
+        if found != 0 {
+            return i * F::LANES + found.trailing_zeros() as usize;
         }
     }
-    best
+    let rest = row.len() - chunks.remainder().len();
+    // Of nothing but NaN, it is the first.
+    chunks.remainder().iter().position(|&x| x == largest).map_or(0, |place| rest + place)
 }
 
 #[cfg(test)]
@@ -106,10 +119,32 @@ mod tests {
         });
     }
 
+    fn best(scores: &[f64]) -> usize {
+        dispatch!(level(), simd => best_in(simd, scores))
+    }
+
     #[test]
     fn the_first_of_equals_and_nan_last() {
         assert_eq!(best(&[1.0, 2.0, 2.0]), 1);
         assert_eq!(best(&[f64::NAN, 1.0, f64::NAN]), 1);
         assert_eq!(best(&[f64::NEG_INFINITY, f64::NEG_INFINITY]), 0);
+        assert_eq!(best(&[f64::NAN, f64::NEG_INFINITY]), 1);
+        assert_eq!(best(&[f64::NAN; 20]), 0);
+    }
+
+    #[test]
+    fn rows_of_every_length() {
+        for length in 1..70 {
+            for place in 0..length {
+                let mut scores: Vec<f64> = (0..length).map(|i| -((i * 7 % 11) as f64)).collect();
+                scores[(place + 3) % length] = f64::NAN;
+                scores[place] = 1.0;
+                assert_eq!(best(&scores), place);
+                if place + 1 < length {
+                    scores[place + 1] = 1.0;
+                    assert_eq!(best(&scores), place);
+                }
+            }
+        }
     }
 }

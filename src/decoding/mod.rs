@@ -2,10 +2,10 @@
 //!
 //! | function | what it finds |
 //! |---|---|
-//! | [`greedy`], [`greedy_alignment`] | the best class of every frame |
+//! | [`greedy()`], [`greedy_alignment`] | the best class of every frame |
 //! | [`align`] | the best path of a target (Viterbi) |
 //! | [`feasible`] | whether a target has any path at all |
-//! | [`beam`] | the labels of the largest probability, summed over paths (prefix beam search) |
+//! | [`beam()`] | the labels of the largest probability, summed over paths (prefix beam search) |
 //!
 //! The scores of a frame become probabilities as p = exp(x − shift) / sum: the shift is the largest of the row and the sum
 //! goes over all classes where they are logits; log-probabilities are taken as they are (0 and 1).
@@ -85,6 +85,16 @@ impl Alignment {
 pub fn work<E>(sequences: &Sequences<'_, E>, targets: &Labels) -> usize {
     let frames = sequences.rows.iter().enumerate();
     frames.map(|(sequence, rows)| 1 + rows.count() * (rows.width() + targets.of(sequence).len())).sum()
+}
+
+/// The sequences with the places of their results, the longest one first: the last of them to be taken is soon done.
+fn longest_first<'s, 'a, E, T>(
+    sequences: &'s Sequences<'a, E>,
+    found: &'s mut [T],
+) -> impl ExactSizeIterator<Item = (usize, &'s Rows<'a, E>, &'s mut T)> {
+    let mut items: Vec<_> = sequences.rows.iter().zip(found).enumerate().map(|(n, (rows, to))| (n, rows, to)).collect();
+    items.sort_by_key(|(_, rows, _)| std::cmp::Reverse(rows.count()));
+    items.into_iter()
 }
 
 /// What makes probabilities of the scores of a frame.

@@ -23,7 +23,7 @@ use std::ops::Range;
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x4, f64x8};
 
-use super::{Alignment, Frames, Normal, one};
+use super::{Alignment, Frames, Normal, longest_first, one};
 use crate::error::Error;
 use crate::float::{Element, Float};
 use crate::input::{Labels, Rows, Sequences, reserve, zeros};
@@ -46,13 +46,13 @@ pub fn align<E: Element>(
     watch: &Watch<'_>,
 ) -> Result<Vec<Alignment>, Error> {
     let mut found = vec![Alignment::none(f64::NEG_INFINITY); sequences.len()];
-    let items = sequences.rows.iter().zip(&mut found).enumerate();
+    let items = longest_first(sequences, &mut found);
     for_each(
         items,
         super::work(sequences, targets),
         watch,
         || Ok((zeros::<E::Float>(sequences.width)?, Chain::new(sequences.width)?)),
-        |(sequence, (rows, found)), (buffer, chain), ticker| {
+        |(sequence, rows, found), (buffer, chain), ticker| {
             let labels = targets.of(sequence);
             if rows.count() < frames_needed(labels) {
                 return Ok(());
@@ -336,13 +336,13 @@ pub fn feasible<E: Element>(
     watch: &Watch<'_>,
 ) -> Result<Vec<bool>, Error> {
     let mut found = vec![false; sequences.len()];
-    let items = sequences.rows.iter().zip(&mut found).enumerate();
+    let items = longest_first(sequences, &mut found);
     for_each(
         items,
         super::work(sequences, targets),
         watch,
         || Ok((zeros::<E::Float>(sequences.width)?, Reach::default())),
-        |(sequence, (rows, found)), (buffer, reach), ticker| {
+        |(sequence, rows, found), (buffer, reach), ticker| {
             let labels = targets.of(sequence);
             if rows.count() < frames_needed(labels) {
                 return Ok(());
