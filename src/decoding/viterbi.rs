@@ -8,7 +8,7 @@
 //! A'[j] = max(A[j], B[j], A[j−1] + k[j]) + e[j]      j = 0..L,  k[j] = 0 if label j differs from label j − 1, else −∞
 //! ```
 //!
-//! Before the first frame B[0] is 0 and all else −∞. Scores are x − max: the logarithm of a frame's sum is the same for
+//! Before the first frame `B[0]` is 0 and all else −∞. Scores are x − max: the logarithm of a frame's sum is the same for
 //! all paths, and is subtracted from the best one's score alone. Of equal predecessors the nearest wins: a path stays
 //! where it is, comes from one state before only where that is more, and from two states before only where that is more
 //! than both; at the end the last label wins over the last blank. That is the rule of `torchaudio.functional.forced_align`
