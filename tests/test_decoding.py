@@ -3,6 +3,11 @@
 import inspect
 import itertools
 import math
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,7 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import seqloss_rs
-from conftest import Run
+from conftest import Run, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -634,3 +639,84 @@ def test_results_say_what_they_are() -> None:
     assert type(score) is float
     with pytest.raises(AttributeError):
         found.scores = 1  # type: ignore[misc]  # on purpose: it is frozen
+
+
+# Long calls, and arrays that change
+
+
+LONG = {
+    "align": "seqloss_rs.ctc_align(logits, labels)",
+    "feasible": "seqloss_rs.ctc_feasible(logits, labels)",
+    "greedy": "seqloss_rs.ctc_greedy_decode(logits, spans=True)",
+    "beam": "seqloss_rs.ctc_beam_decode(logits, beam_width=64)",
+    "beam with a function": "seqloss_rs.ctc_beam_decode(logits, token_scores=lambda prefix: np.zeros(64))",
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a signal is sent to a process")
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("name", LONG)
+def test_ctrl_c(name: str, threads: str) -> None:
+    source = textwrap.dedent(
+        f"""
+        import time
+        import numpy as np, seqloss_rs
+        logits = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32), (2, 60_000, 64))
+        labels = np.tile(np.arange(2000) % 63 + 1, (2, 1))
+        print("ready", flush=True)
+        try:
+            while True:
+                {LONG[name]}
+        except KeyboardInterrupt:
+            print(time.monotonic(), flush=True)
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source],
+        env=clean_environment(SEQLOSS_NUM_THREADS=threads),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate(timeout=10)[1]
+            time.sleep(0.3)
+            sent = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, ""), errors
+    # The promise is 0.2 s; the machine that tests may be busy.
+    assert float(output) - sent < 1
+
+
+def test_numbers_that_change_during_a_call_break_nothing(run_python: Run) -> None:
+    program = """
+        import threading
+        import numpy as np, seqloss_rs
+        logits = np.zeros((4, 400, 20), np.float32)
+        labels = np.tile(np.arange(60) % 19 + 1, (4, 1))
+        done = threading.Event()
+
+        def write():
+            random = np.random.default_rng(0)
+            values = np.array([0, 1, -np.inf, np.inf, np.nan, -5, 1e30], np.float32)
+            while not done.is_set():
+                logits.ravel()[random.integers(0, logits.size, 50)] = random.choice(values, 50)
+                logits[random.integers(4)] = 0
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        for scores in ("logits", "log_probs") * 60:
+            found = seqloss_rs.ctc_align(logits, labels, scores=scores)
+            assert all(labels.max(initial=0) < 20 for labels in found.labels)
+            seqloss_rs.ctc_feasible(logits, labels, scores=scores)
+            seqloss_rs.ctc_greedy_decode(logits, scores=scores, spans=True)
+            seqloss_rs.ctc_beam_decode(logits, scores=scores, beam_width=4)
+        done.set()
+        writer.join()
+        print("whole")
+    """
+    assert run_python(program).stdout == "whole\n"

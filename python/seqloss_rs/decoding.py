@@ -158,9 +158,10 @@ def ctc_align(
     -------
     Alignment
         The class of every frame, a `Span` for every label of the target, and the log-probability of the path. Of equal
-        paths the one, from the end backwards, that stays; that comes from one state before (of the blanks and labels in
-        turn); that ends in the last label. A target without any path of a probability above 0 has no labels, no spans,
-        and the score -inf; one with NaN in a valid frame has the score NaN.
+        paths that one is returned which ends in the last label, and from there backwards stays in a state where it can,
+        else comes from the state before, else from two before (blanks and labels are states in turn). A target without
+        any path of a probability above 0 has no labels, no spans, and the score -inf; one with NaN in a valid frame has
+        neither, and the score NaN.
 
     Raises
     ------
