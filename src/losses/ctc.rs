@@ -107,8 +107,7 @@ impl<E: Element> Loss for Ctc<'_, E> {
         if frames == 0 && labels.is_empty() {
             // Nothing was said, and nothing was to be.
             loss = 0.0;
-        } else if frames >= frames_needed(labels) {
-            trellis.set(&classes.slots, classes.classes.len(), frames, true, wants_gradient)?;
+        } else if trellis.set(&classes.slots, classes.classes.len(), frames, true, wants_gradient)? {
             softmax.resize(frames, Softmax::default());
             let middle = trellis.middle();
             let (before, after) = softmax.split_at_mut(middle);
@@ -147,11 +146,6 @@ impl<E: Element> Loss for Ctc<'_, E> {
         }
         Ok(loss)
     }
-}
-
-/// The least number of frames for a target: one for each label, and one blank between equal labels.
-fn frames_needed(labels: &[usize]) -> usize {
-    labels.len() + labels.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 
 /// The classes that occur in a target, the blank first, and the place among them (the slot) of each label.

@@ -4,55 +4,105 @@ use std::ops::Range;
 
 use super::{LANES, NO_ARC};
 
-/// The chain of one target as the recursion reads it: from the first label to the last, or from the last to the first.
+/// The chain of one target as the recursion reads it: from the first blank to the last, or from the last to the first.
 ///
-/// Read from its end, with the frames from the last to the first, the chain has the same arcs as from its beginning. So β
-/// is α of the reversed chain, and one recursion serves both.
+/// Read from its end, with the frames from the last to the first, the chain has the same arcs as from its beginning: β is
+/// α of the reversed chain. A *pair* is a blank and the label that is next to it on the way: place p holds blank p and
+/// label p on the way forward, blank p and label p − 1 on the way back, so that in both directions
 ///
-/// Pair j is blank j and label j; the last pair has no label. Everything is padded to whole tiles of [`LANES`] pairs.
+/// ```text
+/// blank'[p] = (blank[p] + label[p∓1]) q               label'[p] = (label[p] + blank[p] + k[p] label[p∓1]) e[p]
+/// ```
+///
+/// Everything is padded to whole tiles of [`LANES`] pairs.
 #[derive(Default)]
-pub(crate) struct Chain {
-    /// The slot of each label among the classes that occur; padding has a slot of its own, whose probability is 0.
+pub(super) struct Chain {
+    pub(super) backward: bool,
+    /// The slot of the label at each place; padding has a slot of its own, whose probability is 0.
     pub(super) slots: Vec<u32>,
     /// Added to the exponent of what comes to a label straight from the label before it: 0 where a path may, else
     /// [`NO_ARC`].
     pub(super) skips: Vec<f64>,
-    labels: usize,
+    /// Added to the exponent of what stays at a label: 0, or [`NO_ARC`] where labels do not last.
+    pub(super) stay: f64,
+    /// How many steps it takes to be at each label, in the order of this end.
+    steps: Vec<usize>,
     frames: usize,
 }
 
+/// Places of blanks, and places of labels.
+pub(super) struct Places {
+    pub(super) blanks: Range<usize>,
+    pub(super) labels: Range<usize>,
+}
+
+impl Places {
+    /// The tiles that hold them.
+    pub(super) fn tiles(&self) -> Range<usize> {
+        self.blanks.start.min(self.labels.start) / LANES..self.blanks.end.max(self.labels.end).div_ceil(LANES)
+    }
+}
+
 impl Chain {
-    /// Puts the slots of labels in a row; `padding` is the slot without probability.
-    pub(super) fn set(&mut self, slots: impl Iterator<Item = u32>, padding: u32, frames: usize, merge_repeated: bool) {
-        self.slots.clear();
-        self.skips.clear();
-        let mut before = None;
-        for slot in slots {
-            let is_barred = before.is_none() || (merge_repeated && before == Some(slot));
-            self.skips.push(if is_barred { NO_ARC } else { 0.0 });
-            self.slots.push(slot);
-            before = Some(slot);
-        }
-        self.labels = self.slots.len();
+    /// Lays out labels, given as slots; `padding` is the slot without probability.
+    pub(super) fn set(&mut self, labels: &[u32], padding: u32, frames: usize, merge_repeated: bool) {
         self.frames = frames;
-        let width = (self.labels + 1).next_multiple_of(LANES);
+        self.stay = if merge_repeated { 0.0 } else { NO_ARC };
+        let is_repeat = |pair: &[u32]| merge_repeated && pair[0] == pair[1];
+        let width = (labels.len() + 1).next_multiple_of(LANES);
+        let first = usize::from(self.backward);
+        self.slots.clear();
         self.slots.resize(width, padding);
+        self.slots[first..first + labels.len()].copy_from_slice(labels);
+        self.skips.clear();
         self.skips.resize(width, NO_ARC);
+        // The arc between labels i and i + 1 leads to the second, or back to the first; both stand at place i + 1.
+        for (skip, pair) in self.skips[1..].iter_mut().zip(labels.windows(2)) {
+            *skip = if is_repeat(pair) { NO_ARC } else { 0.0 };
+        }
+        self.steps.clear();
+        let mut needed = 0;
+        let mut before = None;
+        for i in 0..labels.len() {
+            let label = labels[if self.backward { labels.len() - 1 - i } else { i }];
+            needed += if before.is_some_and(|before| is_repeat(&[before, label])) { 2 } else { 1 };
+            self.steps.push(needed);
+            before = Some(label);
+        }
+    }
+
+    /// The least number of frames.
+    pub(super) fn needed(&self) -> usize {
+        self.steps.last().copied().unwrap_or(0)
     }
 
     pub(super) fn tiles(&self) -> usize {
         self.slots.len() / LANES
     }
 
-    /// The tiles that matter in steps `steps` (counted from this end): they are reached from this end, and the other end
-    /// is reached from them, or from where a path was one step before.
-    pub(super) fn band(&self, steps: &Range<usize>) -> Range<usize> {
-        let first = (self.labels + steps.start).saturating_sub(self.frames + 1);
-        first / LANES..self.reached(steps.end)
+    /// Where this end starts: at the first blank, or at the last.
+    pub(super) fn start(&self) -> usize {
+        if self.backward { self.steps.len() } else { 0 }
     }
 
-    /// How many tiles hold states that are reached in `steps` steps.
-    pub(super) fn reached(&self, steps: usize) -> usize {
-        (self.labels + 1).min(steps.max(1)).div_ceil(LANES)
+    /// The states that are reached in `steps` steps from this end, and from which the other end can be reached in the
+    /// steps that are left.
+    pub(super) fn places(&self, steps: usize) -> Places {
+        let reached = |most: usize| self.steps.partition_point(|&needed| needed <= most);
+        let places = |range: Range<usize>| match self.backward {
+            true => self.steps.len() + 1 - range.end.max(range.start)..self.steps.len() + 1 - range.start,
+            false => range,
+        };
+        // What is reached in fewer steps than these is too far from the other end by now.
+        let late = (self.needed() + steps).saturating_sub(self.frames);
+        let labels = late.checked_sub(1).map_or(0, reached)..reached(steps);
+        let blanks = reached(late)..steps.checked_sub(1).map_or(0, reached) + 1;
+        Places { blanks: places(blanks), labels: places(labels) }
+    }
+
+    /// The tiles that are passed in steps `steps`, from their sources before the first step to their ends after the last.
+    pub(super) fn tiles_of(&self, steps: &Range<usize>) -> Range<usize> {
+        let (before, after) = (self.places(steps.start).tiles(), self.places(steps.end).tiles());
+        if self.backward { after.start..before.end } else { before.start..after.end }
     }
 }

@@ -7,7 +7,7 @@ use super::LANES;
 use crate::simd::math;
 use crate::simd::scaled::Scaled;
 
-/// Below this many bits a probability is kept as mantissa and exponent.
+/// With probabilities below 2 to this power, the whole block is kept as mantissas and exponents.
 const DEEPEST: f64 = -900.0;
 
 /// The probabilities of up to eight frames, in rows of eight: one for each slot. A slot is a class that occurs; slot 0 is
@@ -16,35 +16,35 @@ const DEEPEST: f64 = -900.0;
 pub(crate) struct Frames {
     /// How many frames there are.
     pub(crate) count: usize,
-    /// Logarithms of the probabilities, less what `normals` makes up for; written by the caller.
+    /// Logarithms of the probabilities, less those of `normals`; written by the caller.
     pub(crate) logarithms: Vec<f64>,
-    /// Probabilities; mantissas where they are deep.
-    pub(super) probabilities: Vec<f64>,
     /// Factors on the probabilities of each frame: 1/Σ of the softmax.
     pub(crate) normals: [f64; LANES],
-    /// Exponents of the probabilities, where some are smaller than float64 holds well.
+    /// Probabilities; mantissas where they are deep.
+    pub(super) probabilities: Vec<f64>,
+    /// Exponents, where they are deep.
     pub(super) exponents: Vec<f64>,
     pub(super) is_deep: bool,
-    /// How many bits a state may lose or win in each frame.
-    pub(super) bits: [f64; LANES],
-    /// The part of them that it may win: scores that are no probabilities may be above 1.
+    /// Whether some class has no probability, frame by frame.
+    pub(super) has_zero: [bool; LANES],
+    /// How many bits above 1 a probability may lie: scores need not be normalised.
     pub(super) growth: [f64; LANES],
     /// NaN or +∞ came along.
-    pub(crate) is_nan: bool,
+    pub(super) is_nan: bool,
 }
 
 impl Frames {
     /// Room for the classes that occur.
     pub(super) fn set(&mut self, slots: usize) {
-        self.probabilities.clear();
+        for rows in [&mut self.probabilities, &mut self.logarithms, &mut self.exponents] {
+            rows.clear();
+        }
         self.probabilities.resize((slots + 1) * LANES, 0.0);
-        self.logarithms.clear();
         self.logarithms.resize(slots * LANES, 0.0);
-        self.exponents.clear();
         self.normals = [1.0; LANES];
     }
 
-    /// The row of a slot.
+    /// The probability of a slot in each frame.
     pub(crate) fn row(&self, slot: usize) -> &[f64] {
         &self.probabilities[slot * LANES..][..LANES]
     }
@@ -52,41 +52,38 @@ impl Frames {
     /// Turns the logarithms into probabilities.
     #[inline(always)]
     pub(super) fn exponentiate<S: Simd>(&mut self, simd: S) {
-        let infinity = f64x8::splat(simd, f64::INFINITY);
-        let (mut least, mut most, mut sum) = (infinity, -infinity, f64x8::splat(simd, 0.0));
+        let splat = |value: f64| f64x8::splat(simd, value);
+        let (mut least, mut most, mut sum) = (splat(0.0), splat(f64::NEG_INFINITY), splat(0.0));
         for row in self.logarithms.chunks_exact(LANES) {
             let score = f64x8::from_slice(simd, row);
-            least = least.min(score);
             most = most.max(score);
             sum = sum + score;
+            least = least.min(score.simd_gt(splat(f64::NEG_INFINITY)).select(score, least));
         }
         let normals = f64x8::from_slice(simd, &self.normals);
         let (least, most, sum) = (least.to_array(), most.to_array(), sum.to_array());
-        self.is_nan = false;
-        let mut lowest = 0.0f64;
+        (self.is_nan, self.is_deep) = (false, false);
         for column in 0..self.count {
-            // NaN comes out of the sum unless there is +∞, which no logarithm of a probability is.
             let normal = self.normals[column];
+            // NaN comes out of the sum unless there is +∞, which no logarithm of a probability is.
             self.is_nan |= normal.is_nan() || sum[column].is_nan() || most[column] == f64::INFINITY;
+            self.has_zero[column] = sum[column] == f64::NEG_INFINITY;
             // Whole bits on the safe side: decisions must not hang on a platform's logarithm.
-            let below = ((normal.to_bits() >> 52) as i32 - 1023) as f64;
-            let low = (least[column] * std::f64::consts::LOG2_E + below).min(0.0);
+            let below = f64::from((normal.to_bits() >> 52) as i32 - 1023);
             self.growth[column] = (most[column] * std::f64::consts::LOG2_E + below + 1.0).max(0.0);
-            self.bits[column] = self.growth[column] - low;
-            lowest = lowest.min(low).min(-self.growth[column]);
+            let low = least[column] * std::f64::consts::LOG2_E + below;
+            self.is_deep |= low.min(-self.growth[column]) < DEEPEST;
         }
-        self.is_deep = lowest < DEEPEST;
         if self.is_deep {
             self.exponents.resize(self.probabilities.len(), 0.0);
-        }
-        let rows = self.logarithms.chunks_exact(LANES).zip(self.probabilities.chunks_exact_mut(LANES));
-        if self.is_deep {
+            let rows = self.logarithms.chunks_exact(LANES).zip(self.probabilities.chunks_exact_mut(LANES));
             for ((logarithms, row), exponents) in rows.zip(self.exponents.chunks_exact_mut(LANES)) {
                 let probability = Scaled::exp(simd, f64x8::from_slice(simd, logarithms));
                 (probability.mantissa * normals).store_slice(row);
                 probability.exponent.store_slice(exponents);
             }
         } else {
+            let rows = self.logarithms.chunks_exact(LANES).zip(self.probabilities.chunks_exact_mut(LANES));
             for (logarithms, row) in rows {
                 (math::exp_f64x8(simd, f64x8::from_slice(simd, logarithms)) * normals).store_slice(row);
             }

@@ -30,7 +30,7 @@ use std::ops::Range;
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use self::chain::Chain;
+use self::chain::{Chain, Places};
 pub(crate) use self::frames::Frames;
 use crate::error::Error;
 use crate::input::zeros;
@@ -38,11 +38,11 @@ use crate::parallel::Ticker;
 use crate::simd::level;
 use crate::simd::scaled::{self, BOTTOM};
 
-/// How many pairs of states a tile has, and how many frames a block.
+/// How many frames a block has, and how many pairs of states a tile: as many as numbers a vector.
 pub(crate) const LANES: usize = scaled::LANES;
 /// Numbers of a tile: blanks and labels, mantissas and exponents.
 const TILE: usize = 4 * LANES;
-/// Empty places beside a kept row: a tile and what is read across its edge.
+/// Empty places beside a kept row: what is read beyond its ends.
 const PAD: usize = 2 * LANES;
 /// Leaves nothing of what it is added to, also beside sums that are 0. A mantissa of 0 would not do: its exponent alone
 /// would push out what is far smaller.
@@ -63,13 +63,15 @@ pub(crate) trait Visitor: Send {
     fn write(&mut self, range: Range<usize>, frames: &Frames, posteriors: &Meeting) -> Result<(), Error>;
 }
 
-/// A run of frames of a block, and the tiles that matter in it.
+/// A run of frames of a block, and what matters in it.
 struct Piece {
     columns: Range<usize>,
     backward: bool,
     tiles: Range<usize>,
     /// Tiles that were reached before.
-    reached: usize,
+    reached: Range<usize>,
+    /// What matters behind it.
+    inside: Places,
 }
 
 impl Piece {
@@ -80,7 +82,7 @@ impl Piece {
     }
 }
 
-/// What arrived at every state in the frames of a block, seen from one end.
+/// What arrived at blanks (0) and labels (1) in the frames of a block, seen from one end.
 #[derive(Default)]
 struct Kept {
     stride: usize,
@@ -88,54 +90,70 @@ struct Kept {
     exponents: [Vec<f64>; 2],
     /// Which row of exponents belongs to each column.
     exponent_row: [usize; LANES],
+    /// Tiles that were written at some time: beside them everything is empty.
+    written: Range<usize>,
 }
 
 impl Kept {
-    fn grow(&mut self, tiles: usize) -> Result<(), Error> {
+    fn set(&mut self, tiles: usize) -> Result<(), Error> {
         self.stride = tiles * LANES + 2 * PAD;
-        for rows in self.mantissas.iter_mut().chain(&mut self.exponents) {
-            grow(rows, LANES * self.stride)?;
+        self.written = 0..0;
+        for (rows, nothing) in [(&mut self.mantissas, 0.0), (&mut self.exponents, BOTTOM)] {
+            for rows in rows {
+                grow(rows, LANES * self.stride)?;
+                rows[..LANES * self.stride].fill(nothing);
+            }
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn keep<S: Simd>(&mut self, column: usize, tile: usize, blank: f64x8<S>, label: f64x8<S>) {
-        let at = column * self.stride + PAD + tile * LANES;
-        blank.store_slice(&mut self.mantissas[0][at..at + LANES]);
-        label.store_slice(&mut self.mantissas[1][at..at + LANES]);
+    fn place(&self, row: usize, tile: usize) -> usize {
+        row * self.stride + PAD + tile * LANES
     }
 
     #[inline(always)]
-    fn keep_exponents<S: Simd>(&mut self, row: usize, tile: usize, blank: f64x8<S>, label: f64x8<S>) {
-        let at = row * self.stride + PAD + tile * LANES;
-        blank.store_slice(&mut self.exponents[0][at..at + LANES]);
-        label.store_slice(&mut self.exponents[1][at..at + LANES]);
+    fn keep<S: Simd>(&mut self, kind: usize, column: usize, tile: usize, numbers: f64x8<S>) {
+        let at = self.place(column, tile);
+        numbers.store_slice(&mut self.mantissas[kind][at..at + LANES]);
     }
 
-    /// Makes the places on both sides of what was kept empty.
+    #[inline(always)]
+    fn keep_exponents<S: Simd>(&mut self, kind: usize, row: usize, tile: usize, numbers: f64x8<S>) {
+        let at = self.place(row, tile);
+        numbers.store_slice(&mut self.exponents[kind][at..at + LANES]);
+    }
+
+    /// What the other end kept of the same states: on the way back labels stand one place further than on the way forward.
+    #[inline(always)]
+    fn mantissas<S: Simd>(&self, simd: S, kind: usize, column: usize, tile: usize, back: bool) -> f64x8<S> {
+        let place = self.place(column, tile);
+        let at = if back { place - kind } else { place + kind };
+        f64x8::from_slice(simd, &self.mantissas[kind][at..at + LANES])
+    }
+
+    #[inline(always)]
+    fn exponents<S: Simd>(&self, simd: S, kind: usize, row: usize, tile: usize, back: bool) -> f64x8<S> {
+        let place = self.place(row, tile);
+        let at = if back { place - kind } else { place + kind };
+        f64x8::from_slice(simd, &self.exponents[kind][at..at + LANES])
+    }
+
+    /// Makes the places beside `tiles` empty, where some were kept before.
     fn clear_around(&mut self, columns: Range<usize>, tiles: &Range<usize>) {
-        for column in columns {
-            let row = column * self.stride;
-            let (first, last) = (row + PAD + tiles.start * LANES, row + PAD + tiles.end * LANES);
-            for sides in [first - PAD..first, last..last + PAD] {
-                self.mantissas.iter_mut().for_each(|rows| rows[sides.clone()].fill(0.0));
-                self.exponents.iter_mut().for_each(|rows| rows[sides.clone()].fill(BOTTOM));
+        let Range { start, end } = self.written;
+        let stale = [start..tiles.start.clamp(start, end), tiles.end.clamp(start, end)..end];
+        for stale in stale.into_iter().filter(|stale| !stale.is_empty()) {
+            for column in columns.clone() {
+                let places = self.place(column, stale.start)..self.place(column, stale.end);
+                self.mantissas.iter_mut().for_each(|rows| rows[places.clone()].fill(0.0));
+                self.exponents.iter_mut().for_each(|rows| rows[places.clone()].fill(BOTTOM));
             }
         }
-    }
-
-    /// The other end counts pairs the other way.
-    #[inline(always)]
-    fn mantissa<S: Simd>(&self, simd: S, kind: usize, column: usize, at: usize) -> f64x8<S> {
-        let at = column * self.stride + at;
-        f64x8::from_slice(simd, &self.mantissas[kind][at..at + LANES]).reverse()
-    }
-
-    #[inline(always)]
-    fn exponent<S: Simd>(&self, simd: S, kind: usize, row: usize, at: usize) -> f64x8<S> {
-        let at = row * self.stride + at;
-        f64x8::from_slice(simd, &self.exponents[kind][at..at + LANES]).reverse()
+        self.written = match start < end {
+            true => start.min(tiles.start)..end.max(tiles.end),
+            false => tiles.clone(),
+        };
     }
 }
 
@@ -145,26 +163,11 @@ pub(crate) struct Meeting {
     /// The probability of all paths, as mantissa and exponent.
     total: (f64, f64),
     over_total: f64,
-    labels: usize,
     /// A row of eight frames for each slot.
     posteriors: Vec<f64>,
-    /// For each frame, eight sums over blanks.
-    blanks: [[f64; LANES]; LANES],
 }
 
 impl Meeting {
-    /// Where the other end keeps the blanks of a tile; its labels lie one place before.
-    #[inline(always)]
-    fn place(&self, tile: usize) -> usize {
-        PAD + self.labels - tile * LANES - (LANES - 1)
-    }
-
-    #[inline(always)]
-    fn add_blank<S: Simd>(&mut self, simd: S, column: usize, posterior: f64x8<S>) {
-        let sums = &mut self.blanks[column];
-        (f64x8::from_slice(simd, &*sums) + posterior).store_slice(sums);
-    }
-
     #[inline(always)]
     fn add_labels<S: Simd>(&mut self, simd: S, slots: &[u32], rows: [f64x8<S>; LANES]) {
         for (row, &slot) in rows.into_iter().zip(slots) {
@@ -173,34 +176,21 @@ impl Meeting {
         }
     }
 
-    fn clear(&mut self) {
-        self.posteriors.fill(0.0);
-        self.blanks = [[0.0; LANES]; LANES];
-    }
-
     fn clear_columns(&mut self, columns: &Range<usize>) {
         self.posteriors.chunks_exact_mut(LANES).for_each(|row| row[columns.clone()].fill(0.0));
-        self.blanks[columns.clone()].fill([0.0; LANES]);
     }
 
-    /// Sums the blanks, and takes away the rounding of all other frames: the posteriors of a frame sum to 1.
+    /// The blank has what the labels leave, because the posteriors of a frame sum to 1.
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, simd: S) {
-        for (posterior, sums) in self.posteriors.iter_mut().zip(&self.blanks) {
-            *posterior = sums.iter().sum();
-        }
+    fn finish<S: Simd>(&mut self, simd: S, frames: &Frames) {
+        let (zero, mut left) = (f64x8::splat(simd, 0.0), f64x8::splat(simd, 1.0));
         let classes = self.posteriors.len() - LANES;
-        let rows = &mut self.posteriors[..classes];
-        let mut sum = f64x8::splat(simd, 0.0);
-        for row in rows.chunks_exact(LANES) {
-            sum = sum + f64x8::from_slice(simd, row);
+        for row in self.posteriors[LANES..classes].chunks_exact(LANES) {
+            left = left - f64x8::from_slice(simd, row);
         }
-        let one = f64x8::splat(simd, 1.0);
-        let is_fit = sum.simd_gt(f64x8::splat(simd, 0.0)) & sum.simd_lt(f64x8::splat(simd, f64::INFINITY));
-        let factor = is_fit.select(one / sum, one);
-        for row in rows.chunks_exact_mut(LANES) {
-            (f64x8::from_slice(simd, row) * factor).store_slice(row);
-        }
+        let is_possible =
+            f64x8::from_slice(simd, &frames.logarithms[..LANES]).simd_gt(f64x8::splat(simd, f64::NEG_INFINITY));
+        is_possible.select(left.max(zero), zero).store_slice(&mut self.posteriors[..LANES]);
     }
 
     /// The posterior of a slot's class in each frame of the block.
@@ -220,7 +210,6 @@ struct Front {
 #[derive(Default)]
 struct End {
     chain: Chain,
-    backward: bool,
     front: Front,
     /// The states at the beginning of blocks, in the order of this end.
     left_behind: Vec<f64>,
@@ -252,8 +241,6 @@ struct Course {
     frames: usize,
     /// Every how many blocks a row is left behind.
     every: usize,
-    /// Added to the exponent of what stays at a label.
-    stay: f64,
 }
 
 impl Course {
@@ -287,11 +274,11 @@ impl Front {
         self.states.iter_mut().try_for_each(|row| grow(row, tiles * TILE))
     }
 
-    /// Before the first step there is one state: blank 0, with all of the probability.
-    fn start(&mut self) {
-        let tile = &mut self.states[0][..TILE];
+    /// Before the first step there is one state: the blank at this end, with all of the probability.
+    fn start(&mut self, place: usize) {
+        let tile = &mut self.states[0][place / LANES * TILE..][..TILE];
         recursion::clear(tile);
-        (tile[0], tile[LANES]) = (1.0, 0.0);
+        (tile[place % LANES], tile[LANES + place % LANES]) = (1.0, 0.0);
     }
 
     fn restore(&mut self, row: &[f64]) {
@@ -302,19 +289,22 @@ impl Front {
     fn advance<const MODE: u8>(
         &mut self,
         chain: &Chain,
-        backward: bool,
         course: Course,
         block: usize,
         frames: &Frames,
         kept: &mut Kept,
         meeting: &mut Meeting,
     ) {
+        let backward = chain.backward;
         let before = course.steps(backward, block);
+        let column = |step: usize| if backward { frames.count - 1 - step } else { step };
         let (mut done, mut size) = (0, frames.count);
         while done < frames.count {
+            // Runs do not go over frames in which some class has no probability.
+            let is_alone = |step: usize| frames.is_deep || chain.stay != 0.0 || frames.has_zero[column(step)];
             let mut count = size.min(frames.count - done);
+            count = (1..count).find(|&i| is_alone(done) || is_alone(done + i)).unwrap_or(count);
             if MODE == MEET {
-                let column = |step: usize| if backward { frames.count - 1 - step } else { step };
                 let row = kept.exponent_row[column(done)];
                 count = (1..count).find(|&i| kept.exponent_row[column(done + i)] != row).unwrap_or(count);
             }
@@ -323,20 +313,36 @@ impl Front {
                 false => done..done + count,
             };
             let steps = before + done..before + done + count;
-            let piece = Piece { columns, backward, tiles: chain.band(&steps), reached: chain.reached(steps.start) };
+            let piece = Piece {
+                columns,
+                backward,
+                tiles: chain.tiles_of(&steps),
+                reached: chain.places(steps.start).tiles(),
+                inside: chain.places(steps.end),
+            };
             let [from, to] = &mut self.states;
-            let mut is_done = course.stay == 0.0
-                && dispatch!(level(), simd => recursion::run::<_, MODE>(simd, chain, frames, &piece, from, to, kept, meeting));
-            if !is_done {
+            let mut is_done = !is_alone(done)
+                && match backward {
+                    false => dispatch!(level(), simd => recursion::run::<_, MODE, false>(
+                        simd, chain, frames, &piece, from, to, kept, meeting,
+                    )),
+                    true => dispatch!(level(), simd => recursion::run::<_, MODE, true>(
+                        simd, chain, frames, &piece, from, to, kept, meeting,
+                    )),
+                };
+            if !is_done && count == 1 {
                 if MODE == MEET {
                     meeting.clear_columns(&piece.columns);
                 }
-                if count == 1 {
-                    dispatch!(level(), simd => {
-                        recursion::frame::<_, MODE>(simd, chain, frames, &piece, from, to, kept, meeting, course.stay);
-                    });
-                    is_done = true;
+                match backward {
+                    false => dispatch!(level(), simd => recursion::frame::<_, MODE, false>(
+                        simd, chain, frames, &piece, from, to, kept, meeting,
+                    )),
+                    true => dispatch!(level(), simd => recursion::frame::<_, MODE, true>(
+                        simd, chain, frames, &piece, from, to, kept, meeting,
+                    )),
                 }
+                is_done = true;
             }
             if is_done {
                 if MODE == KEEP {
@@ -346,7 +352,10 @@ impl Front {
                 done += count;
                 size = 2 * count;
             } else {
-                size = count / 2;
+                if MODE == MEET {
+                    meeting.clear_columns(&piece.columns);
+                }
+                size = count.div_ceil(2);
             }
         }
     }
@@ -379,16 +388,16 @@ impl Workshop {
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         let row = end.row();
-        let blocks = match end.backward {
+        let blocks = match end.chain.backward {
             true => course.middle()..course.blocks(),
             false => 0..course.middle(),
         };
         if leaves {
             grow(&mut end.left_behind, blocks.len().div_ceil(course.every) * row)?;
         }
-        end.front.start();
+        end.front.start(end.chain.start());
         for place in 0..blocks.len() {
-            let block = course.order(end.backward, place);
+            let block = course.order(end.chain.backward, place);
             ticker.tick(LANES * row / 2)?;
             self.read(course, block, visitor)?;
             if self.frames.is_nan {
@@ -398,7 +407,7 @@ impl Workshop {
                 end.left_behind[place / course.every * row..][..row].copy_from_slice(&end.front.states[0][..row]);
             }
             let Self { frames, kept, meeting, .. } = self;
-            end.front.advance::<PASS>(&end.chain, end.backward, course, block, frames, kept, meeting);
+            end.front.advance::<PASS>(&end.chain, course, block, frames, kept, meeting);
         }
         Ok(())
     }
@@ -408,13 +417,13 @@ impl Workshop {
         &mut self,
         front: &mut Front,
         chain: &Chain,
-        other: (&Chain, bool, &[f64]),
+        (other_chain, left_behind): (&Chain, &[f64]),
         course: Course,
         visitor: &mut impl Visitor,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let (other_chain, backward, left_behind) = other;
         let row = chain.tiles() * TILE;
+        let backward = other_chain.backward;
         let places = match backward {
             true => course.blocks() - course.middle(),
             false => course.middle(),
@@ -431,7 +440,7 @@ impl Workshop {
                     ticker.tick(LANES * row / 2)?;
                     self.read(course, block, visitor)?;
                     let Self { frames, other, kept, meeting, .. } = self;
-                    other.advance::<PASS>(other_chain, backward, course, block, frames, kept, meeting);
+                    other.advance::<PASS>(other_chain, course, block, frames, kept, meeting);
                 }
             }
             for place in places.clone().rev() {
@@ -440,12 +449,12 @@ impl Workshop {
                 self.read(course, block, visitor)?;
                 let Self { frames, other, section, kept, meeting } = self;
                 other.restore(&section[(place - places.start) * row..][..row]);
-                other.advance::<KEEP>(other_chain, backward, course, block, frames, kept, meeting);
-                meeting.clear();
-                front.advance::<MEET>(chain, !backward, course, block, frames, kept, meeting);
+                other.advance::<KEEP>(other_chain, course, block, frames, kept, meeting);
+                meeting.posteriors.fill(0.0);
+                front.advance::<MEET>(chain, course, block, frames, kept, meeting);
                 dispatch!(level(), simd => {
-                    meeting.finish(simd);
                     frames.flatten(simd);
+                    meeting.finish(simd, frames);
                 });
                 visitor.write(course.block(block), frames, meeting)?;
             }
@@ -455,7 +464,8 @@ impl Workshop {
 }
 
 impl Trellis {
-    /// Sets the labels, as slots (1 and up) among `slots` slots; slot 0 is the blank's.
+    /// Sets the labels, as slots (1 and up) among `slots` slots; slot 0 is the blank's. Returns whether there are frames
+    /// enough for them.
     pub(crate) fn set(
         &mut self,
         labels: &[u32],
@@ -463,13 +473,16 @@ impl Trellis {
         frames: usize,
         merge_repeated: bool,
         wants_posteriors: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let [forward, backward] = &mut self.ends;
-        backward.backward = true;
-        forward.chain.set(labels.iter().copied(), slots as u32, frames, merge_repeated);
-        backward.chain.set(labels.iter().rev().copied(), slots as u32, frames, merge_repeated);
+        backward.chain.backward = true;
+        forward.chain.set(labels, slots as u32, frames, merge_repeated);
+        backward.chain.set(labels, slots as u32, frames, merge_repeated);
+        if frames < forward.chain.needed() {
+            return Ok(false);
+        }
         let tiles = forward.chain.tiles();
-        self.course = Course { frames, every: 1, stay: if merge_repeated { 0.0 } else { NO_ARC } };
+        self.course = Course { frames, every: 1 };
         let rows = self.course.blocks();
         if rows.saturating_mul(tiles * TILE) > MOST_KEPT {
             self.course.every = rows.isqrt();
@@ -479,16 +492,14 @@ impl Trellis {
             workshop.frames.set(slots);
             if wants_posteriors {
                 workshop.other.grow(tiles)?;
-                workshop.kept.grow(tiles)?;
+                workshop.kept.set(tiles)?;
                 workshop.meeting.posteriors.clear();
                 workshop.meeting.posteriors.resize((slots + 1) * LANES, 0.0);
-                workshop.meeting.labels = labels.len();
             }
         }
         // The total is summed over what one end keeps for the other.
-        self.workshops[0].kept.grow(tiles)?;
-        self.workshops[0].meeting.labels = labels.len();
-        Ok(())
+        self.workshops[0].kept.set(tiles)?;
+        Ok(true)
     }
 
     /// The first frame of the second half.
@@ -516,14 +527,12 @@ impl Trellis {
         if one.frames.is_nan || two.frames.is_nan {
             return Ok(f64::NAN);
         }
+        let steps = course.frames.min(course.middle() * LANES);
         let total = dispatch!(level(), simd => recursion::total(
             simd,
-            [&forward.chain, &backward.chain],
-            [&forward.front.states[0], &backward.front.states[0]],
-            [course.middle() * LANES, course.frames - course.frames.min(course.middle() * LANES)],
+            (&forward.chain, &forward.front.states[0], steps),
+            (&backward.chain, &backward.front.states[0], course.frames - steps),
             &mut one.kept,
-            &one.meeting,
-            course.stay,
         ));
         for workshop in &mut self.workshops {
             workshop.meeting.total = total;
@@ -543,8 +552,8 @@ impl Trellis {
         let (chain, back_chain, left_behind, back_left_behind) =
             (&*chain, &*back_chain, &**left_behind, &**back_left_behind);
         ticker.both(
-            |ticker| one.meet(front, chain, (back_chain, true, back_left_behind), course, second, ticker),
-            |ticker| two.meet(back_front, back_chain, (chain, false, left_behind), course, first, ticker),
+            |ticker| one.meet(front, chain, (back_chain, back_left_behind), course, second, ticker),
+            |ticker| two.meet(back_front, back_chain, (chain, left_behind), course, first, ticker),
         )
     }
 }

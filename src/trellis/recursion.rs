@@ -1,8 +1,7 @@
 //! The recursion: from the states before a run of frames to the states after it.
 //!
 //! ```text
-//! B'[j] = (B[j] + A[j−1]) q                      j = 0..=L
-//! A'[j] = (A[j] + B[j] + k[j] A[j−1]) e[j]       j = 0..L
+//! blank'[p] = (blank[p] + label[p∓1]) q               label'[p] = (label[p] + blank[p] + k[p] label[p∓1]) e[p]
 //! ```
 //!
 //! There are two ways, which agree to rounding:
@@ -15,19 +14,20 @@
 //! # When a run of frames is right
 //!
 //! A state is x · 2ᴱ, with x in [1, 2) before the run, or 0. First E is *raised* where a predecessor lies more than K bits
-//! above, so that no arc is heavier than 2ᴷ: E = max(E, E of the pair before − K), along the whole chain. With n frames,
-//! K n = [`REACH`].
+//! above, so that no arc is heavier than 2ᴷ: E = max(E, E of the pair before − K), along the whole chain. With n frames
+//! K n = [`REACH`]. A path through the run multiplies x by n arcs, by n probabilities, and 3ⁿ paths lead to a state at
+//! most, so that all of them together bring less than 2^(1 + REACH + 2 n + growth), where `growth` is what probabilities
+//! above 1 bring (0 but for scores that are not normalised). Hence
 //!
-//! * Nothing overflows: x grows by arcs of at most 2ᴷ, by three summands and by its own probability in each frame, so it
-//!   stays below 2^(1 + REACH + 2 n + growth).
-//! * Nothing that matters is lost. A state can stay where it is, so that x falls by no more than its probabilities, and
-//!   a state that was 0 has just been entered over an arc of 2ᴷ, because its exponent is that of its predecessor less K.
-//!   So x, where it is not 0, is at least 2^−(raise + bits). What is lost in a sum lies below 2^−1022 (a product that is
-//!   too small), or below 2^(−1022 + 1 + REACH + 2 n + growth) (a power of two that is too small): with
-//!   raise + bits ≤ [`BUDGET`] that is less than 2⁻⁵⁸ of the sum.
+//! * nothing overflows, and
+//! * what is lost on the way, because a product or a power of two is below 2⁻¹⁰²² and becomes 0, brings a state less than
+//!   2^(−1022 + 1 + REACH + 2 n + growth) in the end. A state that is not below 2⁻ᶠ at the end, F = [`FLOOR`] − growth,
+//!   has lost less than 2⁻⁵⁸ of itself.
 //!
-//! `bits` is known from the frames; `raise` comes out of the run itself, which writes to a row of its own and is
-//! repeated with fewer frames, or frame by frame, where the budget is exceeded.
+//! So the run is right if no state that matters ends below its floor. If one does, or is 0, the run is repeated with fewer
+//! frames, from the same states, and at last frame by frame.
+
+use std::ops::Range;
 
 use fearless_simd::prelude::*;
 use fearless_simd::{f64x4, f64x8};
@@ -39,36 +39,57 @@ use crate::simd::scaled::{self, BOTTOM, Scaled, power};
 
 /// The bits that arcs may add in a run.
 const REACH: f64 = 320.0;
-/// The bits that a state may lie below its exponent.
-const BUDGET: f64 = 630.0;
+/// The bits that a state may lie below its exponent at the end of one.
+const FLOOR: f64 = 625.0;
 /// The bits that a posterior may lie above the product of its mantissas.
 const HEIGHT: f64 = 680.0;
 
 /// A tile in which nothing is reached.
 const EMPTY: [f64; TILE] = {
     let mut tile = [0.0; TILE];
-    let mut lane = 0;
-    while lane < LANES {
-        tile[LANES + lane] = BOTTOM;
-        tile[3 * LANES + lane] = BOTTOM;
-        lane += 1;
+    let mut at = 0;
+    while at < LANES {
+        tile[LANES + at] = BOTTOM;
+        tile[3 * LANES + at] = BOTTOM;
+        at += 1;
     }
     tile
 };
 
+/// Makes a tile one in which nothing is reached.
 pub(super) fn clear(tile: &mut [f64]) {
     tile.copy_from_slice(&EMPTY);
 }
 
 #[inline(always)]
-fn source(from: &[f64], tile: usize, reached: usize) -> &[f64] {
-    if tile < reached { &from[tile * TILE..][..TILE] } else { &EMPTY }
+fn source<'a>(from: &'a [f64], tile: usize, reached: &Range<usize>) -> &'a [f64; TILE] {
+    match reached.contains(&tile) {
+        true => from[tile * TILE..][..TILE].try_into().expect("a tile"),
+        false => &EMPTY,
+    }
 }
 
-/// [a₇, b₀ … b₆]
+/// The blanks (0) or labels (1) of a tile.
 #[inline(always)]
-fn behind<S: Simd>(a: f64x8<S>, b: f64x8<S>) -> f64x8<S> {
-    a.slide::<7>(b)
+fn load<S: Simd>(simd: S, state: &[f64; TILE], kind: usize) -> Scaled<S> {
+    let at = 2 * kind * LANES;
+    Scaled {
+        mantissa: f64x8::from_slice(simd, &state[at..at + LANES]),
+        exponent: f64x8::from_slice(simd, &state[at + LANES..at + 2 * LANES]),
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd>(state: &mut [f64; TILE], kind: usize, numbers: Scaled<S>) {
+    let at = 2 * kind * LANES;
+    numbers.mantissa.store_slice(&mut state[at..at + LANES]);
+    numbers.exponent.store_slice(&mut state[at + LANES..at + 2 * LANES]);
+}
+
+/// Every lane's neighbour that comes before it on the way; `before` is the vector before.
+#[inline(always)]
+fn behind<S: Simd, const BACK: bool>(before: f64x8<S>, now: f64x8<S>) -> f64x8<S> {
+    if BACK { now.slide::<1>(before) } else { before.slide::<7>(now) }
 }
 
 /// Rows to columns.
@@ -99,7 +120,7 @@ fn transposed<S: Simd>(rows: [f64x8<S>; 8]) -> [f64x8<S>; 8] {
     ]
 }
 
-/// Column by column, what the rows of a tile's labels hold.
+/// Column by column, what the rows of eight labels hold.
 #[inline(always)]
 fn columns<S: Simd>(simd: S, table: &[f64], slots: &[u32]) -> [f64x8<S>; 8] {
     let mut rows = [f64x8::splat(simd, 0.0); 8];
@@ -109,13 +130,13 @@ fn columns<S: Simd>(simd: S, table: &[f64], slots: &[u32]) -> [f64x8<S>; 8] {
     transposed(rows)
 }
 
-/// Advances over the columns of a piece at once. Returns whether the result is right; if not, only `to` and the columns
-/// of the piece were written.
+/// Advances over the columns of a piece at once. Returns whether the result is right; if not, `to` and the columns of the
+/// piece hold nothing of use.
 ///
-/// In mode [`KEEP`] what arrives at every state is kept, before it is multiplied by the state's own probability; in mode
-/// [`MEET`] it meets what was kept from the other end: their product is the posterior of the state.
+/// In mode [`KEEP`] what arrives at every label is kept, before it is multiplied by the label's probability; in mode
+/// [`MEET`] it meets what was kept from the other end: their product is the posterior of the label.
 #[inline(always)]
-pub(super) fn run<S: Simd, const MODE: u8>(
+pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
     simd: S,
     chain: &Chain,
     frames: &Frames,
@@ -126,127 +147,125 @@ pub(super) fn run<S: Simd, const MODE: u8>(
     meeting: &mut Meeting,
 ) -> bool {
     let count = piece.columns.len();
-    let spent: f64 = frames.bits[piece.columns.clone()].iter().sum();
     let growth: f64 = frames.growth[..frames.count].iter().sum();
-    if spent > BUDGET || frames.is_deep {
-        return false;
-    }
     let splat = |value: f64| f64x8::splat(simd, value);
-    let heaviest = (REACH / count as f64).floor();
-    let fall = splat(heaviest);
+    let fall = splat((REACH / count as f64).floor());
     let (bottom, zero) = (splat(BOTTOM), splat(0.0));
-    // 1 to 8 pairs further.
-    let further = f64x8::from_slice(simd, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]) * fall;
+    let lanes = f64x8::from_slice(simd, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    // By how much the exponent before a vector has fallen in each of its lanes.
+    let further = if BACK { splat(8.0) - lanes } else { lanes + splat(1.0) } * fall;
     let mut blanks = [0.0; LANES];
     for (step, blank) in blanks[..count].iter_mut().enumerate() {
         *blank = frames.probabilities[piece.column(step)];
     }
+    let bounds = |places: &Range<usize>| (splat(places.start as f64), splat(places.end as f64));
+    let (blanks_inside, labels_inside) = (bounds(&piece.inside.blanks), bounds(&piece.inside.labels));
     let mut highest = bottom;
     let mut label_exponent_before = bottom;
     let mut labels_before = [zero; LANES];
-    let mut raise = zero;
+    let mut lowest = zero;
     let mut height = bottom;
-    for tile in piece.tiles.clone() {
-        let state = source(from, tile, piece.reached);
-        let (own_blank, own_label) = Scaled::pair(simd, state);
+    for i in 0..piece.tiles.len() {
+        let tile = if BACK { piece.tiles.end - 1 - i } else { piece.tiles.start + i };
+        let state = source(from, tile, &piece.reached);
+        let slots = &chain.slots[tile * LANES..][..LANES];
+        let own_blank = load(simd, state, 0);
+        let own_label = load(simd, state, 1);
         // The highest exponent so far, falling by K with every pair: a prefix maximum in three steps.
         let mut peak = own_blank.exponent.max(own_label.exponent);
-        peak = peak.max(bottom.slide::<7>(peak) - fall);
-        peak = peak.max(bottom.slide::<6>(peak) - (fall + fall));
-        peak = peak.max(bottom.slide::<4>(peak) - (fall + fall) * 2.0);
+        if BACK {
+            peak = peak.max(peak.slide::<1>(bottom) - fall);
+            peak = peak.max(peak.slide::<2>(bottom) - (fall + fall));
+            peak = peak.max(peak.slide::<4>(bottom) - (fall + fall) * 2.0);
+        } else {
+            peak = peak.max(bottom.slide::<7>(peak) - fall);
+            peak = peak.max(bottom.slide::<6>(peak) - (fall + fall));
+            peak = peak.max(bottom.slide::<4>(peak) - (fall + fall) * 2.0);
+        }
         peak = peak.max(highest - further);
-        let least = behind(highest, peak) - fall;
-        highest = splat(peak[7]);
+        let least = behind::<S, BACK>(highest, peak) - fall;
+        highest = splat(if BACK { peak[0] } else { peak[7] });
         let blank_exponent = own_blank.exponent.max(least);
         let label_exponent = own_label.exponent.max(least.max(blank_exponent - fall));
-        let blank_raise = own_blank.exponent - blank_exponent;
-        let label_raise = own_label.exponent - label_exponent;
-        // Of states that are 0 the exponent says nothing.
-        let reached = splat(BOTTOM / 2.0);
-        raise = raise.max(own_blank.exponent.simd_gt(reached).select(-blank_raise, zero));
-        raise = raise.max(own_label.exponent.simd_gt(reached).select(-label_raise, zero));
-        let mut blank = own_blank.mantissa * power(blank_raise);
-        let mut label = own_label.mantissa * power(label_raise);
+        let mut blank = own_blank.mantissa * power(own_blank.exponent - blank_exponent);
+        let mut label = own_label.mantissa * power(own_label.exponent - label_exponent);
         // The arcs.
-        let before = behind(label_exponent_before, label_exponent);
+        let before = behind::<S, BACK>(label_exponent_before, label_exponent);
         label_exponent_before = label_exponent;
         let skip = f64x8::from_slice(simd, &chain.skips[tile * LANES..][..LANES]);
         let to_blank = power(before - blank_exponent);
         let to_label = power(blank_exponent - label_exponent);
         let over = power((before + skip) - label_exponent);
-        let slots = &chain.slots[tile * LANES..][..LANES];
         let emissions = columns(simd, &frames.probabilities, slots);
-        let mut posteriors = [zero; LANES];
-        let (mut blank_factor, mut label_factor) = (zero, zero);
-        let at = meeting.place(tile);
-        if MODE == MEET {
-            let row = kept.exponent_row[piece.columns.start];
-            let over_total = splat(-meeting.total.1);
-            let blank_height = blank_exponent + (kept.exponent(simd, 0, row, at) + over_total);
-            let label_height = label_exponent + (kept.exponent(simd, 1, row, at - 1) + over_total);
-            height = height.max(blank_height.max(label_height));
-            let normal = splat(meeting.over_total);
-            blank_factor = power(blank_height.min(splat(1023.0))) * normal;
-            label_factor = power(label_height.min(splat(1023.0))) * normal;
-        }
+        let mut factor = zero;
         if MODE == KEEP {
-            kept.keep_exponents(piece.columns.start, tile, blank_exponent, label_exponent);
+            kept.keep_exponents(1, piece.columns.start, tile, label_exponent);
         }
+        if MODE == MEET {
+            let other = kept.exponents(simd, 1, kept.exponent_row[piece.columns.start], tile, BACK);
+            let log_2 = label_exponent + (other - splat(meeting.total.1));
+            height = height.max(log_2);
+            factor = power(log_2.min(splat(1023.0))) * splat(meeting.over_total);
+        }
+        let mut posteriors = [zero; LANES];
         for step in 0..count {
             let column = piece.column(step);
-            let previous = behind(labels_before[step], label);
+            let previous = behind::<S, BACK>(labels_before[step], label);
             labels_before[step] = label;
-            let to_the_label = previous.mul_add(over, blank.mul_add(to_label, label));
-            let to_the_blank = previous.mul_add(to_blank, blank);
+            let arrived = previous.mul_add(over, blank.mul_add(to_label, label));
+            blank = previous.mul_add(to_blank, blank) * splat(blanks[step]);
+            label = arrived * emissions[column];
             if MODE == KEEP {
-                kept.keep(column, tile, to_the_blank, to_the_label);
+                kept.keep(1, column, tile, arrived);
             }
-            blank = to_the_blank * splat(blanks[step]);
-            label = to_the_label * emissions[column];
             if MODE == MEET {
-                let posterior = (kept.mantissa(simd, 0, column, at) * blank_factor) * blank;
-                meeting.add_blank(simd, column, posterior);
-                posteriors[column] = (kept.mantissa(simd, 1, column, at - 1) * label_factor) * label;
+                posteriors[column] = (kept.mantissas(simd, 1, column, tile, BACK) * factor) * label;
             }
         }
         if MODE == MEET {
             meeting.add_labels(simd, slots, transposed(posteriors));
         }
-        let state = &mut to[tile * TILE..][..TILE];
-        let blank = Scaled { mantissa: blank, exponent: blank_exponent }.normal();
-        Scaled::store_pair(blank, Scaled { mantissa: label, exponent: label_exponent }.normal(), state);
+        let state: &mut [f64; TILE] = (&mut to[tile * TILE..][..TILE]).try_into().expect("a tile");
+        let place = lanes + splat((tile * LANES) as f64);
+        let end = Scaled { mantissa: blank, exponent: blank_exponent }.normal();
+        let is_inside = place.simd_ge(blanks_inside.0) & place.simd_lt(blanks_inside.1);
+        lowest = lowest.min(is_inside.select(end.exponent - blank_exponent, zero));
+        store(state, 0, end);
+        let end = Scaled { mantissa: label, exponent: label_exponent }.normal();
+        let is_inside = place.simd_ge(labels_inside.0) & place.simd_lt(labels_inside.1);
+        lowest = lowest.min(is_inside.select(end.exponent - label_exponent, zero));
+        store(state, 1, end);
     }
     if MODE == KEEP {
         (piece.columns.clone()).for_each(|column| kept.exponent_row[column] = piece.columns.start);
     }
-    raise.reduce_max() + spent <= BUDGET && height.reduce_max() <= HEIGHT - growth
+    lowest.reduce_min() >= growth - FLOOR && height.reduce_max() <= HEIGHT - growth
 }
 
-/// What arrives at the blanks and labels of a tile, before they multiply it by their own probabilities; and the labels
-/// themselves, for the next tile.
+/// What arrives at the blanks and at the labels of a tile, before they multiply it by their own probabilities; and the
+/// labels that the next tile on the way needs.
 #[inline(always)]
-fn arrivals<S: Simd>(
+fn arrivals<S: Simd, const BACK: bool>(
     simd: S,
     chain: &Chain,
-    state: &[f64],
+    state: &[f64; TILE],
     tile: usize,
-    label_before: Scaled<S>,
-    stay: f64x8<S>,
+    before: Scaled<S>,
 ) -> (Scaled<S>, Scaled<S>, Scaled<S>) {
-    let (blank, label) = Scaled::pair(simd, state);
+    let (blank, label) = (load(simd, state, 0), load(simd, state, 1));
     let previous = Scaled {
-        mantissa: behind(label_before.mantissa, label.mantissa),
-        exponent: behind(label_before.exponent, label.exponent),
+        mantissa: behind::<S, BACK>(before.mantissa, label.mantissa),
+        exponent: behind::<S, BACK>(before.exponent, label.exponent),
     };
     let skip = f64x8::from_slice(simd, &chain.skips[tile * LANES..][..LANES]);
     let skipping = Scaled { mantissa: previous.mantissa, exponent: previous.exponent + skip };
-    let staying = Scaled { mantissa: label.mantissa, exponent: label.exponent + stay };
+    let staying = Scaled { mantissa: label.mantissa, exponent: label.exponent + f64x8::splat(simd, chain.stay) };
     (blank.plus(previous).normal(), staying.plus_two(blank, skipping).normal(), label)
 }
 
 /// Advances over the one column of a piece.
 #[inline(always)]
-pub(super) fn frame<S: Simd, const MODE: u8>(
+pub(super) fn frame<S: Simd, const MODE: u8, const BACK: bool>(
     simd: S,
     chain: &Chain,
     frames: &Frames,
@@ -255,19 +274,16 @@ pub(super) fn frame<S: Simd, const MODE: u8>(
     to: &mut [f64],
     kept: &mut Kept,
     meeting: &mut Meeting,
-    stay: f64,
 ) {
-    let splat = |value: f64| f64x8::splat(simd, value);
     let column = piece.columns.start;
     let deep = |slot: usize| if frames.is_deep { frames.exponents[slot * LANES + column] } else { 0.0 };
     let q = Scaled::splat(simd, (frames.probabilities[column], deep(0)));
-    let stay = splat(stay);
     let over_total = Scaled::splat(simd, (meeting.over_total, -meeting.total.1));
-    let mut label_before = Scaled::splat(simd, (0.0, BOTTOM));
-    for tile in piece.tiles.clone() {
-        let (to_the_blank, to_the_label);
-        (to_the_blank, to_the_label, label_before) =
-            arrivals(simd, chain, source(from, tile, piece.reached), tile, label_before, stay);
+    let mut before = Scaled::splat(simd, (0.0, BOTTOM));
+    for i in 0..piece.tiles.len() {
+        let tile = if BACK { piece.tiles.end - 1 - i } else { piece.tiles.start + i };
+        let (to_blank, to_label);
+        (to_blank, to_label, before) = arrivals::<S, BACK>(simd, chain, source(from, tile, &piece.reached), tile, before);
         let slots = &chain.slots[tile * LANES..][..LANES];
         let mut emission = ([0.0; LANES], [0.0; LANES]);
         for (lane, &slot) in slots.iter().enumerate() {
@@ -275,71 +291,63 @@ pub(super) fn frame<S: Simd, const MODE: u8>(
             emission.1[lane] = deep(slot as usize);
         }
         if MODE == KEEP {
-            kept.keep(column, tile, to_the_blank.mantissa, to_the_label.mantissa);
-            kept.keep_exponents(column, tile, to_the_blank.exponent, to_the_label.exponent);
+            kept.keep(1, column, tile, to_label.mantissa);
+            kept.keep_exponents(1, column, tile, to_label.exponent);
         }
-        let blank = to_the_blank.times(q).normal();
-        let label = to_the_label.times(Scaled::load(simd, (&emission.0, &emission.1), 0)).normal();
+        let label = to_label.times(Scaled::load(simd, (&emission.0, &emission.1), 0)).normal();
+        let state: &mut [f64; TILE] = (&mut to[tile * TILE..][..TILE]).try_into().expect("a tile");
+        store(state, 0, to_blank.times(q).normal());
+        store(state, 1, label);
         if MODE == MEET {
-            let at = meeting.place(tile);
-            let row = kept.exponent_row[column];
-            let other_blank =
-                Scaled { mantissa: kept.mantissa(simd, 0, column, at), exponent: kept.exponent(simd, 0, row, at) };
-            let other_label = Scaled {
-                mantissa: kept.mantissa(simd, 1, column, at - 1),
-                exponent: kept.exponent(simd, 1, row, at - 1),
+            let other = Scaled {
+                mantissa: kept.mantissas(simd, 1, column, tile, BACK),
+                exponent: kept.exponents(simd, 1, kept.exponent_row[column], tile, BACK),
             };
-            let posterior = other_blank.normal().times(blank).times(over_total).to_f64();
-            meeting.add_blank(simd, column, posterior);
-            let mut posteriors = [splat(0.0); LANES];
-            posteriors[column] = other_label.normal().times(label).times(over_total).to_f64();
-            meeting.add_labels(simd, slots, transposed(posteriors));
+            let posterior = other.normal().times(label).times(over_total).to_f64().to_array();
+            for (posterior, &slot) in posterior.into_iter().zip(slots) {
+                meeting.posteriors[slot as usize * LANES + column] += posterior;
+            }
         }
-        let state = &mut to[tile * TILE..][..TILE];
-        Scaled::store_pair(blank, label, state);
     }
     if MODE == KEEP {
         kept.exponent_row[column] = column;
     }
 }
 
-/// The probability of all paths, as mantissa and exponent: the states of both ends where they meet, `steps` from each.
+/// The probability of all paths, as mantissa and exponent: the states of both ends where they meet, each with the steps
+/// that it has made.
 #[inline(always)]
 pub(super) fn total<S: Simd>(
     simd: S,
-    [chain, other_chain]: [&Chain; 2],
-    [states, other_states]: [&[f64]; 2],
-    [steps, other_steps]: [usize; 2],
+    (chain, states, steps): (&Chain, &[f64], usize),
+    (back, back_states, back_steps): (&Chain, &[f64], usize),
     kept: &mut Kept,
-    meeting: &Meeting,
-    stay: f64,
 ) -> (f64, f64) {
-    let splat = |value: f64| f64x8::splat(simd, value);
-    let stay = splat(stay);
-    let tiles = other_chain.band(&(other_steps..other_steps + 1));
-    let reached = other_chain.reached(other_steps);
-    let mut label_before = Scaled::splat(simd, (0.0, BOTTOM));
-    for tile in tiles.clone() {
-        let (to_the_blank, to_the_label);
-        (to_the_blank, to_the_label, label_before) =
-            arrivals(simd, other_chain, source(other_states, tile, reached), tile, label_before, stay);
-        kept.keep(0, tile, to_the_blank.mantissa, to_the_label.mantissa);
-        kept.keep_exponents(0, tile, to_the_blank.exponent, to_the_label.exponent);
+    let tiles = back.tiles_of(&(back_steps..back_steps + 1));
+    let back_reached = back.places(back_steps).tiles();
+    let mut before = Scaled::splat(simd, (0.0, BOTTOM));
+    for tile in tiles.clone().rev() {
+        let (to_blank, to_label);
+        (to_blank, to_label, before) =
+            arrivals::<S, true>(simd, back, source(back_states, tile, &back_reached), tile, before);
+        kept.keep(0, 0, tile, to_blank.mantissa);
+        kept.keep_exponents(0, 0, tile, to_blank.exponent);
+        kept.keep(1, 0, tile, to_label.mantissa);
+        kept.keep_exponents(1, 0, tile, to_label.exponent);
     }
     kept.clear_around(0..1, &tiles);
     let mut sum = Scaled::splat(simd, (0.0, BOTTOM));
-    for tile in chain.band(&(steps..steps)).start..chain.reached(steps) {
-        let (blank, label) = Scaled::pair(simd, source(states, tile, chain.reached(steps)));
-        let at = meeting.place(tile);
-        let other = |kind: usize, at: usize| Scaled {
-            mantissa: kept.mantissa(simd, kind, 0, at),
-            exponent: kept.exponent(simd, kind, 0, at),
+    let reached = chain.places(steps).tiles();
+    for tile in reached.clone() {
+        let state = source(states, tile, &reached);
+        let other = |kind: usize| Scaled {
+            mantissa: kept.mantissas(simd, kind, 0, tile, false),
+            exponent: kept.exponents(simd, kind, 0, tile, false),
         };
-        let (blank, label) = (blank.times(other(0, at)).normal(), label.times(other(1, at - 1)).normal());
+        let blank = load(simd, state, 0).times(other(0)).normal();
+        let label = load(simd, state, 1).times(other(1)).normal();
         sum = sum.plus_two(blank, label).normal();
     }
-    (0..LANES)
-        .map(|lane| (sum.mantissa[lane], sum.exponent[lane]))
-        .reduce(scaled::sum)
-        .map_or((0.0, BOTTOM), scaled::normal)
+    let lanes = (0..LANES).map(|lane| (sum.mantissa[lane], sum.exponent[lane]));
+    lanes.reduce(scaled::sum).map_or((0.0, BOTTOM), scaled::normal)
 }
