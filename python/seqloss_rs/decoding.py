@@ -392,7 +392,9 @@ def ctc_beam_decode(
     https://arxiv.org/abs/1408.2873.
     """
     found = _native.ctc_beam_decode(logits, input_lengths, blank, scores, layout, beam_width, n_best, token_scores)
-    return _each(_hypothesis, found)
+    if found and isinstance(found[0], list):
+        return [[Hypothesis(*pair) for pair in pairs] for pairs in found]
+    return [Hypothesis(*pair) for pair in found]
 
 
 # What ``Span._make`` does, in half the time: there are as many spans as labels.
@@ -400,15 +402,8 @@ _span: Callable[[tuple[int, int, int, float]], Span] = partial(tuple.__new__, Sp
 
 
 def _alignment(labels: Any, spans: Any, scores: Any) -> Alignment:
-    return Alignment(labels, _each(_span, spans), scores)
+    return Alignment(labels, _spans(spans) if isinstance(spans, tuple) else list(map(_spans, spans)), scores)
 
 
-def _hypothesis(pair: tuple[NDArray[np.int64], float]) -> Hypothesis:
-    return Hypothesis(*pair)
-
-
-def _each(make: Callable[[Any], Any], found: list[Any]) -> list[Any]:
-    """Make something of every tuple: of a list of them, or of a list for every sequence."""
-    if found and isinstance(found[0], list):
-        return [list(map(make, items)) for items in found]
-    return list(map(make, found))
+def _spans(columns: tuple[list[int], list[int], list[int], list[float]]) -> list[Span]:
+    return list(map(_span, zip(*columns, strict=True)))

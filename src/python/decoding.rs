@@ -13,7 +13,7 @@ use super::arguments::{Floats, flag, integer, integer_array, integers, word};
 use super::array::with_element;
 use super::losses::{layout_axes, lengths_of};
 use super::{enter, guarded};
-use crate::decoding::{self, Alignment, Options, TokenScores};
+use crate::decoding::{self, Alignment, Options, Span, TokenScores};
 use crate::error::{Error, tuple};
 use crate::input::{Argument, Labels, Sequences, Structure, blank as blank_class};
 use crate::losses::Scores;
@@ -22,7 +22,8 @@ type Object<'py> = Bound<'py, PyAny>;
 
 const SCORES: &[&str] = &["logits", "log_probs"];
 
-/// The best path of each target: (labels, spans as tuples, scores).
+/// The best path of each target: (labels, spans, scores); the spans of a sequence are a tuple of lists, one for each
+/// attribute.
 #[pyfunction]
 pub(super) fn ctc_align<'py>(
     py: Python<'py>,
@@ -254,8 +255,10 @@ fn alignment<'py>(py: Python<'py>, found: Vec<Alignment>, structure: &Structure)
     let scores: Vec<f64> = found.iter().map(|found| found.score).collect();
     let labels = found.iter().map(|found| array_of(py, &found.labels)).collect();
     let spans_of = |found: &Alignment| {
-        let spans = found.spans.iter().map(|span| (span.label, span.start, span.end, span.score));
-        Ok(PyList::new(py, spans.collect::<Vec<_>>())?.into_any())
+        let integers = |each: fn(&Span) -> usize| PyList::new(py, found.spans.iter().map(each));
+        let scores = PyList::new(py, found.spans.iter().map(|span| span.score))?;
+        let columns = [integers(|span| span.label)?, integers(|span| span.start)?, integers(|span| span.end)?, scores];
+        Ok(PyTuple::new(py, columns)?.into_any())
     };
     let spans = found.iter().map(spans_of).collect::<PyResult<_>>()?;
     let scores = match structure.outer.is_empty() {
