@@ -112,8 +112,8 @@ struct Chain {
     places: Vec<[u32; LANES]>,
     /// The place of each class among the classes that occur, plus 1; 0 for none.
     place_of: Vec<u32>,
-    /// The groups of every block of frames.
-    moves: Vec<[Moves; BLOCK]>,
+    /// The groups of every frame.
+    moves: Vec<Moves>,
     normals: Vec<Normal>,
 }
 
@@ -168,7 +168,7 @@ impl Chain {
         self.scores.resize(classes + 1, [f64::NEG_INFINITY; BLOCK]);
         (labels.len()..self.groups * LANES).for_each(|j| self.places[j / LANES][j % LANES] = classes as u32);
         self.normals = reserve(frames)?;
-        let cells = frames.div_ceil(BLOCK).checked_mul(self.groups).ok_or(Error::Memory(usize::MAX))?;
+        let cells = frames.checked_mul(self.groups).ok_or(Error::Memory(usize::MAX))?;
         if self.moves.len() < cells {
             self.moves = vec![];
             self.moves = zeros(cells)?;
@@ -201,12 +201,9 @@ impl Chain {
                     return Ok(f64::NAN);
                 }
             }
-            let groups = self.band(first).start..self.band(block.end - 1).end;
-            self.emit(simd, groups.clone());
-            if block.len() == BLOCK {
-                self.advance::<S, BLOCK>(simd, first, groups);
-            } else {
-                block.for_each(|t| self.advance::<S, 1>(simd, t, groups.clone()));
+            self.emit(simd, self.band(first).start..self.band(block.end - 1).end);
+            for t in block {
+                self.advance(simd, t, t - first);
             }
         }
         let (blank, label) = self.ends();
@@ -254,40 +251,30 @@ impl Chain {
         }
     }
 
-    /// N frames from t on, of one block: eight pairs of states go through all of them before the next eight do.
+    /// Frame t, whose scores are at this place of their block.
     #[inline(always)]
-    fn advance<S: Simd, const N: usize>(&mut self, simd: S, t: usize, groups: Range<usize>) {
-        let place = t % BLOCK;
-        let mut of_blank = [f64x8::splat(simd, f64::NEG_INFINITY); N];
-        // The labels on the left, as they were before each of the frames. Those of the first frame matter; later ones
-        // have left the band.
-        let mut left = of_blank;
-        if groups.start > 0 {
-            left = [self.label[groups.start - 1].load(simd); N];
-        }
-        for (of_blank, &score) in of_blank.iter_mut().zip(&self.scores[0][place..]) {
-            *of_blank = f64x8::splat(simd, score);
-        }
-        let moves = &mut self.moves[t / BLOCK * self.groups..][groups.clone()];
-        let states = self.blank[groups.clone()].iter_mut().zip(&mut self.label[groups.clone()]);
-        let fixed = self.skips[groups.clone()].iter().zip(&self.emissions[groups]);
+    fn advance<S: Simd>(&mut self, simd: S, t: usize, place: usize) {
+        let band = self.band(t);
+        let of_blank = f64x8::splat(simd, self.scores[0][place]);
+        let mut left = match band.start {
+            0 => f64x8::splat(simd, f64::NEG_INFINITY),
+            first => self.label[first - 1].load(simd),
+        };
+        let moves = &mut self.moves[t * self.groups..][band.clone()];
+        let states = self.blank[band.clone()].iter_mut().zip(&mut self.label[band.clone()]);
+        let fixed = self.skips[band.clone()].iter().zip(&self.emissions[band]);
         for (((blanks, labels), (skips, emissions)), moves) in states.zip(fixed).zip(moves) {
-            let (mut blank, mut label) = (blanks.load(simd), labels.load(simd));
-            let skips = skips.load(simd);
-            for f in 0..N {
-                let before = left[f].slide::<7>(label);
-                left[f] = label;
-                let enters = before.simd_gt(blank);
-                let steps = blank.simd_gt(label);
-                let near = label.max(blank);
-                let far = before + skips;
-                let jumps = far.simd_gt(near);
-                blank = blank.max(before) + of_blank[f];
-                label = near.max(far) + emissions[place + f].load(simd);
-                moves[place + f] = [enters.to_bitmask() as u8, steps.to_bitmask() as u8, jumps.to_bitmask() as u8];
-            }
-            blank.store_slice(&mut blanks.0);
-            label.store_slice(&mut labels.0);
+            let (blank, label) = (blanks.load(simd), labels.load(simd));
+            let before = left.slide::<7>(label);
+            left = label;
+            let enters = before.simd_gt(blank);
+            let steps = blank.simd_gt(label);
+            let near = label.max(blank);
+            let far = before + skips.load(simd);
+            let jumps = far.simd_gt(near);
+            (blank.max(before) + of_blank).store_slice(&mut blanks.0);
+            (near.max(far) + emissions[place].load(simd)).store_slice(&mut labels.0);
+            *moves = [enters.to_bitmask() as u8, steps.to_bitmask() as u8, jumps.to_bitmask() as u8];
         }
     }
 
@@ -305,7 +292,7 @@ impl Chain {
         let mut j = if is_label { self.labels - 1 } else { self.labels };
         for t in (0..self.frames).rev() {
             path[t] = if is_label { labels[j] } else { blank };
-            let moves = self.moves[t / BLOCK * self.groups + j / LANES][t % BLOCK];
+            let moves = self.moves[t * self.groups + j / LANES];
             let [enters, steps, jumps] = moves.map(|bits| bits >> (j % LANES) & 1 == 1);
             match is_label {
                 true if jumps => j -= 1,
