@@ -59,6 +59,14 @@ impl<'a, E> View<'a, E> {
         &self.shape
     }
 
+    /// The same numbers with the first two axes exchanged.
+    #[must_use]
+    pub fn swapped(mut self) -> Self {
+        self.shape.swap(0, 1);
+        self.strides.swap(0, 1);
+        self
+    }
+
     /// The rows of the part that is left when the leading axes have these indices: the last axis is the row, the one
     /// before it (if any) counts rows.
     fn rows(&self, leading: &[usize]) -> Rows<'a, E> {
@@ -256,6 +264,17 @@ impl<'a> AnyView<'a> {
     /// The lengths of the axes.
     pub fn shape(&self) -> &[usize] {
         each_element!(AnyView, self, view => view.shape())
+    }
+
+    /// The same numbers with the first two axes exchanged.
+    #[must_use]
+    pub fn swapped(self) -> Self {
+        match self {
+            Self::F16(view) => Self::F16(view.swapped()),
+            Self::Bf16(view) => Self::Bf16(view.swapped()),
+            Self::F32(view) => Self::F32(view.swapped()),
+            Self::F64(view) => Self::F64(view.swapped()),
+        }
     }
 
     fn rows(&self, leading: &[usize]) -> AnyRows<'a> {

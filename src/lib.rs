@@ -45,7 +45,7 @@
 //! ```
 //! use seqloss_rs::input::{Argument, Axes, Integers, Labels, Sequences, View};
 //! use seqloss_rs::loss::{Outputs, evaluate};
-//! use seqloss_rs::losses::{Scores, ctc::Ctc};
+//! use seqloss_rs::losses::{Scores, ctc::{Ctc, Options}};
 //! use seqloss_rs::parallel::Watch;
 //! use seqloss_rs::reduction::{NUMERIC, Reduced, Reducer};
 //!
@@ -55,7 +55,7 @@
 //! let sequences = Sequences::new("logits", &Argument::Array(view), Axes::StepsOfRows, false)?;
 //! let targets = Argument::Array(Integers { values: vec![1], shape: vec![1, 1] });
 //! let labels = Labels::new(&targets, None, &sequences.structure, 2, 0)?;
-//! let loss = Ctc::new(sequences, labels, 0, Scores::Logits, false);
+//! let loss = Ctc::new(sequences, labels, 0, Scores::Logits, Options::default())?;
 //! let outputs = Outputs { values: None, gradient: None };
 //! let value = evaluate(&loss, &Reducer::new("sum", NUMERIC, None)?, outputs, &Watch::never())?;
 //! let Reduced::Number(value) = value else { unreachable!() };

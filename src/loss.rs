@@ -121,7 +121,12 @@ impl<F: bytemuck::Zeroable> Buffers<F> {
     }
 }
 
-impl<E: Element> Strip<'_, E> {
+impl<'a, E: Element> Strip<'a, E> {
+    /// Rows that are read, with no gradient.
+    pub fn reading(rows: Rows<'a, E>) -> Self {
+        Self { rows, in_place: false, gradient: Gradient::None }
+    }
+
     /// The geometry of the rows of the whole sequence.
     pub fn rows(&self) -> Rows<'_, E> {
         self.rows

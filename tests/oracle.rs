@@ -8,7 +8,7 @@ use seqloss_rs::input::{
 use seqloss_rs::loss::{Loss, Outputs, Stretch, Upstream, evaluate};
 use seqloss_rs::losses::Scores;
 use seqloss_rs::losses::cross_entropy::{CrossEntropy, Options, Targets};
-use seqloss_rs::losses::ctc::Ctc;
+use seqloss_rs::losses::ctc::{Ctc, Options as CtcOptions};
 use seqloss_rs::losses::pointwise::{Absolute, Curve, Factors, PerNumber, Pointwise, Squared};
 use seqloss_rs::losses::reinforce::{Baseline, Reinforce, advantages};
 use seqloss_rs::parallel::{Watch, set_threads};
@@ -127,7 +127,7 @@ fn ctc<'a, E: Element>(x: &'a [E], frames: usize, classes: usize, targets: &[Vec
     let labels = |labels: &Vec<i64>| Integers { values: labels.clone(), shape: vec![labels.len()] };
     let targets = Argument::List(targets.iter().map(labels).collect());
     let labels = Labels::new(&targets, None, &logits.structure, classes, blank).unwrap();
-    Ctc::new(logits, labels, blank, Scores::Logits, false)
+    Ctc::new(logits, labels, blank, Scores::Logits, CtcOptions::default()).unwrap()
 }
 
 /// −ln of the summed probability of every path, of all Cᵀ, that gives the target.

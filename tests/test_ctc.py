@@ -27,12 +27,6 @@ from seqloss_rs import ctc_loss, value_and_grad
 ctc: Any = ctc_loss
 ask: Any = value_and_grad(ctc_loss)
 
-# What the engine does not do yet: these marks go when it does.
-loses_paths = pytest.mark.skip(
-    reason="a first frame in which the blank or the first label is impossible pushes out states below 2^-1022"
-)
-keeps_every_frame = pytest.mark.skip(reason="the gradient keeps the states of every frame: 8 GB here")
-
 has_wide_truth = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant < 63, reason="no type here is wider than float64, by which to judge it"
 )
@@ -225,7 +219,6 @@ def test_a_sure_alignment(steps: int, margin: int, dtype: str, most: float) -> N
     assert np.abs(gradient).max() <= truth + most
 
 
-@loses_paths
 @pytest.mark.parametrize("margin", [600.0, 700.0, 710.0, 740.0, 760.0, 1e3, 1e4, 1e5])
 @pytest.mark.parametrize("steps", [2, 3, 8, 9, 17])
 def test_what_is_impossible_beside_what_is_hardly_possible(steps: int, margin: float) -> None:
@@ -250,7 +243,6 @@ def test_what_is_impossible_beside_what_is_hardly_possible(steps: int, margin: f
 FOUND = [(2, 340), (2, 770), (2, 12828), (2, 15889), (4, 235)]
 
 
-@loses_paths
 @has_wide_truth
 @pytest.mark.parametrize(("seed", "index"), FOUND)
 def test_what_random_cases_have_found(seed: int, index: int) -> None:
@@ -502,7 +494,6 @@ def test_the_loss_alone_takes_a_few_rows(run_python: Run) -> None:
 
 
 @linux
-@keeps_every_frame
 @pytest.mark.parametrize(("segments", "threads"), [(100, 1), (200, 2)])
 def test_the_gradient_of_a_very_long_sequence_takes_less_than_a_gigabyte(
     segments: int, threads: int, run_python: Run
@@ -667,7 +658,6 @@ def batches(draw: st.DrawFn) -> tuple[list[Array], list[Array], int]:
     return logits, targets, blank
 
 
-@loses_paths
 @given(batches())
 @settings(max_examples=400)
 def test_anything(drawn: tuple[list[Array], list[Array], int]) -> None:
@@ -695,7 +685,6 @@ def test_anything(drawn: tuple[list[Array], list[Array], int]) -> None:
             np.testing.assert_allclose(own, slope, rtol=0, atol=most + digit)
 
 
-@loses_paths
 @has_wide_truth
 @pytest.mark.parametrize("part", range(4))
 def test_random_cases(part: int) -> None:

@@ -5,11 +5,13 @@ from .decoding import (
     Alignment,
     Feasibility,
     Hypothesis,
+    LabelPosteriors,
     Span,
     ctc_align,
     ctc_beam_decode,
     ctc_feasible,
     ctc_greedy_decode,
+    ctc_posteriors,
 )
 from .losses import cross_entropy_loss, ctc_loss, mae_loss, mse_loss, reinforce_loss, value_and_grad
 from .machine import get_num_threads, set_num_threads, show_config
@@ -24,6 +26,7 @@ __all__ = [
     "Feasibility",
     "Hypothesis",
     "InternalError",
+    "LabelPosteriors",
     "Rouge",
     "RougeScore",
     "Span",
@@ -35,6 +38,7 @@ __all__ = [
     "ctc_feasible",
     "ctc_greedy_decode",
     "ctc_loss",
+    "ctc_posteriors",
     "get_num_threads",
     "mae_loss",
     "mse_loss",

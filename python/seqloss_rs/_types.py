@@ -38,3 +38,6 @@ Reduction: TypeAlias = Literal["mean", "none", "sequence", "sequence_mean", "sum
 
 Layout: TypeAlias = Literal["NTC", "TNC"]
 """Whether sequences or frames come first."""
+
+Star: TypeAlias = Literal["before", "between", "after"]
+"""Where any class may be emitted beside the blank."""

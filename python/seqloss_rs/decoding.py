@@ -3,7 +3,7 @@
 Arguments are those of :func:`seqloss_rs.ctc_loss`; what comes out says which frames, which labels, and how sure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from ._types import Floats, Integers, Layout, Lengths
+from ._types import Floats, Integers, Layout, Lengths, Star
 
 __all__ = [
     "Alignment",
     "Feasibility",
     "Hypothesis",
+    "LabelPosteriors",
     "Span",
     "ctc_align",
     "ctc_beam_decode",
     "ctc_feasible",
     "ctc_greedy_decode",
+    "ctc_posteriors",
 ]
 
 TokenScores: TypeAlias = Floats | Callable[[tuple[int, ...]], Floats]
@@ -407,3 +409,148 @@ def _alignment(labels: Any, spans: Any, scores: Any) -> Alignment:
 
 def _spans(columns: tuple[list[int], list[int], list[int], list[float]]) -> list[Span]:
     return list(map(_span, zip(*columns, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPosteriors:
+    """Where the labels of targets are expected to be: one float64 array (L,) for each sequence, or one array each.
+
+    Examples
+    --------
+    >>> import numpy as np, seqloss_rs
+    >>> seqloss_rs.ctc_posteriors(np.zeros((2, 2)), [1], per="label").expected_time
+    array([0.5])
+    """
+
+    occupancy: list[NDArray[np.float64]] | Any
+    """Σₜ γ: the frames that each label is expected to last; 0 where the target cannot be aligned."""
+    expected_time: list[NDArray[np.float64]] | Any
+    """Σₜ t γ / Σₜ γ, in frames from 0; NaN where the target cannot be aligned."""
+    confidence: list[NDArray[np.float64]] | Any
+    """Σₜ p γ / Σₜ γ: the probability of each label where it is expected to be, in [0, 1]; 0 where the target cannot be
+    aligned."""
+
+
+@overload
+def ctc_posteriors(
+    logits: Floats,
+    targets: Integers,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
+    *,
+    blank: int = 0,
+    scores: Literal["logits", "log_probs"] = "logits",
+    layout: Layout = "NTC",
+    per: Literal["class"] = "class",
+    merge_repeated: bool = True,
+    temperature: float = 1.0,
+    log_priors: Floats | None = None,
+    prior_weight: float = 1.0,
+    delay_penalty: float = 0.0,
+    star: Star | Sequence[Star] | None = None,
+    star_penalty: float = 0.0,
+) -> Any: ...
+
+
+@overload
+def ctc_posteriors(
+    logits: Floats,
+    targets: Integers,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
+    *,
+    blank: int = 0,
+    scores: Literal["logits", "log_probs"] = "logits",
+    layout: Layout = "NTC",
+    per: Literal["label"],
+    merge_repeated: bool = True,
+    temperature: float = 1.0,
+    log_priors: Floats | None = None,
+    prior_weight: float = 1.0,
+    delay_penalty: float = 0.0,
+    star: Star | Sequence[Star] | None = None,
+    star_penalty: float = 0.0,
+) -> LabelPosteriors: ...
+
+
+def ctc_posteriors(
+    logits: Floats,
+    targets: Integers,
+    input_lengths: Lengths | None = None,
+    target_lengths: Lengths | None = None,
+    *,
+    blank: int = 0,
+    scores: Literal["logits", "log_probs"] = "logits",
+    layout: Layout = "NTC",
+    per: Literal["class", "label"] = "class",
+    merge_repeated: bool = True,
+    temperature: float = 1.0,
+    log_priors: Floats | None = None,
+    prior_weight: float = 1.0,
+    delay_penalty: float = 0.0,
+    star: Star | Sequence[Star] | None = None,
+    star_penalty: float = 0.0,
+) -> Any:
+    """Return where a target is, softly: the posterior of its alignment, over all of its paths.
+
+    Parameters
+    ----------
+    logits, targets, input_lengths, target_lengths, blank, scores, layout
+        As in :func:`ctc_loss`.
+    merge_repeated, temperature, log_priors, prior_weight, delay_penalty, star, star_penalty
+        As in :func:`ctc_loss`: they change the paths, or what a path counts for.
+    per : {"class", "label"}
+        "class": γ, the posterior of every class in every frame. "label": what each label of the target has of it.
+
+    Returns
+    -------
+    array or list of arrays, or LabelPosteriors
+        "class": like `logits` in shape (or raggedness) and dtype; a valid frame sums to 1 (what stars stand for apart),
+        a frame beyond the length is 0. It is 0 where the target cannot be aligned and NaN where a valid frame is.
+        "label": occupancy, expected time and confidence of each label, float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument does not fit; the message names it.
+
+    Examples
+    --------
+    Of the three paths of two frames over {blank, a} that give "a", two are at a in each frame:
+
+    >>> import numpy as np, seqloss_rs
+    >>> seqloss_rs.ctc_posteriors(np.zeros((2, 2)), [1]).round(3)
+    array([[0.333, 0.667],
+           [0.333, 0.667]])
+    >>> labels = seqloss_rs.ctc_posteriors(np.zeros((2, 2)), [1], per="label")
+    >>> labels.occupancy.round(3), labels.expected_time.round(3), labels.confidence.round(3)
+    (array([1.333]), array([0.5]), array([0.5]))
+
+    References
+    ----------
+    Graves et al., 2006, section 4.1, https://doi.org/10.1145/1143844.1143891.
+    """
+    variants = (
+        merge_repeated,
+        temperature,
+        log_priors,
+        prior_weight,
+        delay_penalty,
+        star,
+        star_penalty,
+        0.0,
+        0.0,
+        0.0,
+        None,
+        0.0,
+    )
+    given = (logits, targets, input_lengths, target_lengths, blank, scores, layout, variants)
+    if per == "class":
+        return _native.ctc_posteriors(*given)
+    if per != "label":
+        message = f'per is {per!r}, expected one of "class", "label"'
+        raise ValueError(message)
+    found = _native.ctc_label_posteriors(*given)
+    if isinstance(found, tuple):
+        return LabelPosteriors(*found)
+    return LabelPosteriors(*([arrays[kind] for arrays in found] for kind in range(3)))

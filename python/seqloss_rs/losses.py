@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from . import _native
-from ._types import Array, Floats, Integers, Layout, Lengths, Mask, Reduction, Value
+from ._types import Array, Floats, Integers, Layout, Lengths, Mask, Reduction, Star, Value
 
 __all__ = ["cross_entropy_loss", "ctc_loss", "mae_loss", "mse_loss", "reinforce_loss", "value_and_grad"]
 
@@ -112,10 +112,25 @@ def ctc_loss(
     scores: Literal["logits", "log_probs"] = "logits",
     layout: Layout = "NTC",
     zero_infinity: bool = False,
+    merge_repeated: bool = True,
+    temperature: float = 1.0,
+    log_priors: Floats | None = None,
+    prior_weight: float = 1.0,
+    delay_penalty: float = 0.0,
+    star: Star | Sequence[Star] | None = None,
+    star_penalty: float = 0.0,
+    entropy_weight: float = 0.0,
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+    consistency_with: Floats | None = None,
+    consistency_weight: float = 0.2,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
-    """Connectionist temporal classification: minus the log-probability of the target, summed over all its alignments.
+    """Connectionist temporal classification: minus the log-probability of the target, over all its alignments [1]_.
+
+    The options from `merge_repeated` to `consistency_weight` are variants, which can be combined:
+    (1 − ε) focal(ℓ) − β H + ε Σ KL(u ‖ p) + α Σ KL(p′ ‖ p).
 
     Parameters
     ----------
@@ -136,6 +151,38 @@ def ctc_loss(
         "TNC" for time-major arrays (T, N, C), which are read in place.
     zero_infinity : bool
         Makes the loss of sequences without any alignment 0 instead of inf; their gradient is 0 in both cases.
+    merge_repeated : bool
+        False: a label lasts one frame and equal labels need no blank between them, so that paths give the target when
+        blanks are dropped ("selfless" CTC, [2]_).
+    temperature : float
+        τ > 0: the softmax is that of logits / τ. Goes with ``scores="logits"``.
+    log_priors : (C,) floats, optional
+        Logarithms of the priors of the classes. Each frame of a path has p(c) / prior(c)^`prior_weight` for p(c), which
+        makes alignments less peaky [3]_; the loss may then be negative. The gradient is p − γ as before.
+    prior_weight : float
+        The weight of `log_priors`.
+    delay_penalty : float
+        λ: paths are multiplied by exp(−λ Σⱼ (tⱼ − (T−1)/2)), tⱼ the frame in which label j begins: late ones count less
+        if λ > 0 [4]_. The loss may be negative.
+    star : {"before", "between", "after"} or several of them, optional
+        Where any class may be emitted, for targets that leave something out: before the first label, between labels,
+        after the last [5]_. There a frame has q + w (1 − q) for the probability q of the blank. Goes with
+        ``scores="logits"``; the loss may be negative, because a path may be counted in several ways.
+    star_penalty : float
+        −ln w ≥ 0.
+    entropy_weight : float
+        β: ℓ − β H, with H the entropy (in nats) of the posterior of paths, against peaky distributions [6]_. One
+        frame and state at a time: some 50 times slower.
+    focal_gamma : float
+        γ ≥ 0: (1 − exp(−ℓ))^γ ℓ for ℓ [7]_.
+    label_smoothing : float
+        ε in [0, 1): (1 − ε) ℓ + ε Σₜ KL(u ‖ pₜ), with u uniform over the C classes [8]_.
+    consistency_with : like `logits`, optional
+        Another view of the same sequences (in the form and layout of `logits`), for CR-CTC [9]_:
+        `consistency_weight` Σₜ KL(p′ₜ ‖ pₜ) is added, where p′, the probabilities of the other view, is a constant. With
+        both views in one batch, each beside the other, half the sum is the loss of the paper with its gradient.
+    consistency_weight : float
+        The weight of the consistency term, at least 0.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
         The mean over N of each loss over its target length (at least 1); the loss of each sequence (both "none" and
         "sequence"); the same over its target length; one sum; the same over N.
@@ -163,9 +210,23 @@ def ctc_loss(
     >>> seqloss_rs.ctc_loss(np.zeros((1, 2, 2)), [[1, 1]], reduction="none")
     array([inf])
 
+    CR-CTC of two views of two sequences:
+
+    >>> one, other = np.random.default_rng(0).normal(size=(2, 2, 20, 5))
+    >>> views, swapped = np.concatenate([one, other]), np.concatenate([other, one])
+    >>> loss = seqloss_rs.ctc_loss(views, [[1, 2], [3, 3]] * 2, consistency_with=swapped, reduction="sum") / 2
+
     References
     ----------
-    Graves et al., 2006, https://doi.org/10.1145/1143844.1143891; ``torch.nn.functional.ctc_loss`` (PyTorch 2.13).
+    .. [1] Graves et al., 2006, https://doi.org/10.1145/1143844.1143891; ``torch.nn.functional.ctc_loss`` (PyTorch 2.13).
+    .. [2] Laptev et al., 2021, https://arxiv.org/abs/2110.03098.
+    .. [3] Huang et al., 2024, https://arxiv.org/abs/2406.02560.
+    .. [4] Kang et al., 2022, https://arxiv.org/abs/2211.00490; ``k2.ctc_loss``.
+    .. [5] Cai et al., 2022 (W-CTC), https://openreview.net/forum?id=0RqDp8FCW5Z.
+    .. [6] Liu et al., 2018 (EnCTC), "Connectionist Temporal Classification with Maximum Entropy Regularization".
+    .. [7] Feng et al., 2019, https://doi.org/10.1155/2019/9345861, with its α at 1.
+    .. [8] Kim et al., 2018, https://arxiv.org/abs/1711.02212.
+    .. [9] Yao et al., 2025, https://arxiv.org/abs/2410.05101.
     """
     return _native.ctc_loss(
         None,
@@ -177,6 +238,18 @@ def ctc_loss(
         scores,
         layout,
         zero_infinity,
+        merge_repeated,
+        temperature,
+        log_priors,
+        prior_weight,
+        delay_penalty,
+        star,
+        star_penalty,
+        entropy_weight,
+        focal_gamma,
+        label_smoothing,
+        consistency_with,
+        consistency_weight,
         reduction,
         normalizer,
     )

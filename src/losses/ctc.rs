@@ -5,6 +5,22 @@
 //!
 //! The sum over paths and the posteriors are [`trellis`](crate::trellis)'s. Here are its ends: logits are read once for
 //! the loss and once more for the gradient, and no probability is kept from one to the other but the sum of each frame.
+//!
+//! # Variants
+//!
+//! | option | what changes |
+//! |---|---|
+//! | temperature τ | p = softmax(x / τ) |
+//! | log priors r (Huang et al., 2024, <https://arxiv.org/abs/2406.02560>) | a path has Πₜ p(πₜ, t) exp(−r(πₜ)); the gradient stays p − γ |
+//! | delay penalty λ (Yao et al., 2022, <https://arxiv.org/abs/2211.00490>) | a path has exp(−λ Σⱼ (tⱼ − (T−1)/2)) more, tⱼ the first frame of label j |
+//! | stars w (Cai et al., 2022, <https://openreview.net/forum?id=0RqDp8FCW5Z>) | a blank at a star has q + w (1 − q) for q |
+//! | no merging of repeats | a label lasts one frame |
+//! | entropy β (Liu et al., 2018, EnCTC) | ℓ − β H(π), H the entropy of the posterior of paths |
+//! | focal γ (Feng et al., 2019, <https://doi.org/10.1155/2019/9345861>) | (1 − exp(−ℓ))^γ ℓ |
+//! | label smoothing ε (Kim et al., 2018, <https://arxiv.org/abs/1711.02212>) | (1 − ε) ℓ + ε Σₜ KL(u ‖ pₜ), u uniform |
+//! | consistency α (Yao et al., 2025, <https://arxiv.org/abs/2410.05101>) | ℓ + α Σₜ KL(p′ₜ ‖ pₜ), p′ of another view, a constant |
+//!
+//! They can be combined: (1 − ε) focal(ℓ) − β H + ε Σ KL(u ‖ p) + α Σ KL(p′ ‖ p).
 
 use std::ops::Range;
 
@@ -13,12 +29,13 @@ use fearless_simd::dispatch;
 use super::Scores;
 use crate::error::Error;
 use crate::float::{Element, Float};
-use crate::input::{Labels, Sequences, zeros};
+use crate::input::{AnyRows, Labels, Sequences, zeros};
 use crate::loss::{Buffers, Loss, Piece, Strip};
-use crate::parallel::Ticker;
+use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
-use crate::simd::{level, rows};
-use crate::trellis::{Frames, LANES, Meeting, Trellis, Visitor};
+use crate::simd::{level, math, rows, scaled};
+pub use crate::trellis::Stars;
+use crate::trellis::{Frames, LANES, Meeting, Topology, Trellis, Visitor, Wants};
 
 /// CTC with its checked inputs.
 pub struct Ctc<'a, E> {
@@ -26,22 +43,135 @@ pub struct Ctc<'a, E> {
     targets: Labels,
     blank: usize,
     scores: Scores,
-    zero_infinity: bool,
+    options: Options<'a>,
+}
+
+/// What may be added to CTC; see the table above.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// Whether a loss of ∞ becomes 0.
+    pub zero_infinity: bool,
+    /// Whether equal labels in a row are one: false for labels that last one frame.
+    pub merge_repeated: bool,
+    /// τ
+    pub temperature: f64,
+    /// r: weighted logarithms of the priors of all classes.
+    pub log_priors: Option<Vec<f64>>,
+    /// λ
+    pub delay_penalty: f64,
+    /// Where any class may stand, ...
+    pub stars: Stars,
+    /// ... and −ln w.
+    pub star_penalty: f64,
+    /// β
+    pub entropy_weight: f64,
+    /// γ
+    pub focal: f64,
+    /// ε
+    pub label_smoothing: f64,
+    /// Logits of another view of each sequence, and α.
+    pub consistency: Option<(Vec<AnyRows<'a>>, f64)>,
+    /// Whether the gradient is to be the posterior γ itself.
+    pub posterior: bool,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            zero_infinity: false,
+            merge_repeated: true,
+            temperature: 1.0,
+            log_priors: None,
+            delay_penalty: 0.0,
+            stars: Stars::default(),
+            star_penalty: 0.0,
+            entropy_weight: 0.0,
+            focal: 0.0,
+            label_smoothing: 0.0,
+            consistency: None,
+            posterior: false,
+        }
+    }
+}
+
+impl Options<'_> {
+    fn check(&self, scores: Scores, classes: usize) -> Result<(), Error> {
+        let finite = |name: &str, value: f64, least: f64, expected: &str| match value.is_finite() && value >= least {
+            true => Ok(()),
+            false => Err(Error::Value(format!("{name} is {value}, expected {expected}"))),
+        };
+        finite("temperature", self.temperature, f64::MIN_POSITIVE, "a positive number")?;
+        finite("delay_penalty", self.delay_penalty, f64::MIN, "a finite number")?;
+        finite("star_penalty", self.star_penalty, 0.0, "a number of at least 0")?;
+        finite("entropy_weight", self.entropy_weight, f64::MIN, "a finite number")?;
+        finite("focal_gamma", self.focal, 0.0, "a number of at least 0")?;
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            let message = format!("label_smoothing is {}, expected a number in [0, 1)", self.label_smoothing);
+            return Err(Error::Value(message));
+        }
+        if let Some((_, weight)) = &self.consistency {
+            finite("consistency_weight", *weight, 0.0, "a number of at least 0")?;
+        }
+        if let Some(priors) = &self.log_priors {
+            if priors.len() != classes {
+                return Err(Error::shape("log_priors", &[priors.len()], format!("({classes},)")));
+            }
+            if let Some(class) = priors.iter().position(|prior| !prior.is_finite()) {
+                let message = format!("log_priors[{class}] is {}, expected a finite number", priors[class]);
+                return Err(Error::Value(message));
+            }
+        }
+        let of_softmax = [("temperature", self.temperature != 1.0), ("star", self.stars != Stars::default())];
+        match of_softmax.iter().find(|(_, is_set)| *is_set && scores != Scores::Logits) {
+            Some((name, _)) => {
+                Err(Error::Value(format!("{name} goes with scores=\"logits\", whose softmax it changes")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl<'a, E: Element> Ctc<'a, E> {
-    /// Puts checked inputs together.
-    pub fn new(logits: Sequences<'a, E>, targets: Labels, blank: usize, scores: Scores, zero_infinity: bool) -> Self {
-        Self { logits, targets, blank, scores, zero_infinity }
+    /// Puts checked inputs together, and checks the options.
+    pub fn new(
+        logits: Sequences<'a, E>,
+        targets: Labels,
+        blank: usize,
+        scores: Scores,
+        options: Options<'a>,
+    ) -> Result<Self, Error> {
+        options.check(scores, logits.width)?;
+        Ok(Self { logits, targets, blank, scores, options })
+    }
+
+    fn topology(&self) -> Topology {
+        let Options { merge_repeated, delay_penalty, stars, .. } = self.options;
+        Topology { merge_repeated, delay_penalty, stars }
+    }
+
+    /// Whether e⁻ˡ is the probability of a set of different paths, and so at most 1.
+    fn is_probability(&self) -> bool {
+        let Options { log_priors, delay_penalty, stars, .. } = &self.options;
+        self.scores == Scores::Logits && log_priors.is_none() && *delay_penalty == 0.0 && *stars == Stars::default()
     }
 }
 
 /// What a thread keeps: working memory that grows to what its longest sequence needs.
 pub struct Scratch<F> {
-    buffers: [Buffers<F>; 2],
+    sides: [Side<F>; 2],
     classes: Classes,
     trellis: Trellis,
     softmax: Vec<Softmax<F>>,
+}
+
+/// Rows of one half of the frames.
+struct Side<F> {
+    buffers: Buffers<F>,
+    /// The row over the temperature; empty where that is 1.
+    tempered: Vec<F>,
+    /// Another view of the row, and its exponentials.
+    view: Vec<F>,
+    exponentials: Vec<F>,
 }
 
 /// What is kept of a frame: its largest logit, and one over its sum of exponentials.
@@ -49,6 +179,17 @@ pub struct Scratch<F> {
 struct Softmax<F> {
     shift: F,
     normal: f64,
+}
+
+impl<F: Float> Side<F> {
+    fn new(width: usize, options: &Options<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            buffers: Buffers::new(width)?,
+            tempered: zeros(if options.temperature == 1.0 { 0 } else { width })?,
+            view: zeros(if options.consistency.is_none() { 0 } else { width })?,
+            exponentials: zeros(if options.consistency.is_none() { 0 } else { width })?,
+        })
+    }
 }
 
 impl<E: Element> Loss for Ctc<'_, E> {
@@ -62,7 +203,7 @@ impl<E: Element> Loss for Ctc<'_, E> {
     fn scratch(&self) -> Result<Self::Scratch, Error> {
         let width = self.logits.width;
         Ok(Scratch {
-            buffers: [Buffers::new(width)?, Buffers::new(width)?],
+            sides: [Side::new(width, &self.options)?, Side::new(width, &self.options)?],
             classes: Classes::new(width)?,
             trellis: Trellis::default(),
             softmax: vec![],
@@ -96,49 +237,27 @@ impl<E: Element> Loss for Ctc<'_, E> {
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
-        let labels = self.targets.of(piece.sequence);
         let frames = self.logits.rows[piece.sequence].count();
-        let Scratch { buffers, classes, trellis, softmax } = scratch;
-        classes.set(labels, self.blank);
         let wants_gradient = piece.wants_gradient();
         let mut factor = [0.0];
         let factor = piece.factors(0..1, &mut factor)[0];
-        let mut loss = f64::INFINITY;
-        if frames == 0 && labels.is_empty() {
-            // Nothing was said, and nothing was to be.
-            loss = 0.0;
-        } else if trellis.set(&classes.slots, classes.classes.len(), frames, true, wants_gradient)? {
-            softmax.resize(frames, Softmax::default());
-            let middle = trellis.middle();
-            let (before, after) = softmax.split_at_mut(middle);
-            let [first, second] = piece.strip.halves(middle);
-            let [one, two] = buffers;
-            let half = |strip, start, buffers, softmax| Half {
-                scores: self.scores,
-                classes: &classes.classes,
-                strip,
-                start,
-                buffers,
-                softmax,
-                is_known: false,
-                factor,
-            };
-            let mut halves = [half(first, 0, one, before), half(second, middle, two, after)];
-            loss = -trellis.total(wants_gradient, &mut halves, ticker)?;
-            // Rounding may leave a certain path a little above 1.
-            loss = if self.scores == Scores::Logits && loss < 0.0 { 0.0 } else { loss + 0.0 };
-            if wants_gradient && loss < f64::INFINITY {
-                halves.iter_mut().for_each(|half| half.is_known = true);
-                trellis.posteriors(&mut halves, ticker)?;
+        let wants = if wants_gradient { Wants::Classes } else { Wants::Total };
+        let (mut loss, is_written) =
+            self.sequence(piece.sequence, &mut piece.strip, factor, wants, None, scratch, ticker)?;
+        if wants_gradient && !is_written {
+            let buffers = &mut scratch.sides[0].buffers;
+            for t in 0..frames {
+                ticker.tick(self.logits.width)?;
+                match loss.is_nan() {
+                    true => {
+                        let nan = E::Float::from_f64(f64::NAN);
+                        piece.strip.read_and_write(t, 0, buffers, |_, out| out.fill(nan));
+                    }
+                    false => piece.strip.clear(t, 0),
+                }
             }
         }
-        if wants_gradient && loss.is_nan() {
-            let nan = E::Float::from_f64(f64::NAN);
-            (0..frames).for_each(|t| piece.strip.read_and_write(t, 0, &mut buffers[0], |_, out| out.fill(nan)));
-        } else if wants_gradient && loss == f64::INFINITY {
-            (0..frames).for_each(|t| piece.strip.clear(t, 0));
-        }
-        if self.zero_infinity && loss == f64::INFINITY {
+        if self.options.zero_infinity && loss == f64::INFINITY {
             loss = 0.0;
         }
         if let Some(values) = &mut piece.values {
@@ -148,20 +267,194 @@ impl<E: Element> Loss for Ctc<'_, E> {
     }
 }
 
+impl<E: Element> Ctc<'_, E> {
+    /// The loss of one sequence, and whether its posteriors were used: they are where the loss is finite and they are
+    /// wanted.
+    fn sequence(
+        &self,
+        sequence: usize,
+        strip: &mut Strip<'_, E>,
+        factor: f64,
+        wants: Wants,
+        statistics: Option<&mut [LabelStatistics; 2]>,
+        scratch: &mut Scratch<E::Float>,
+        ticker: &Ticker<'_>,
+    ) -> Result<(f64, bool), Error> {
+        let options = &self.options;
+        let labels = self.targets.of(sequence);
+        let frames = self.logits.rows[sequence].count();
+        let Scratch { sides, classes, trellis, softmax } = scratch;
+        classes.set(labels, self.blank, options.log_priors.as_deref());
+        if frames == 0 && labels.is_empty() {
+            // Nothing was said, and nothing was to be.
+            return Ok((0.0, false));
+        }
+        if !trellis.set(&classes.slots, classes.classes.len(), frames, &self.topology(), wants)? {
+            return Ok((f64::INFINITY, false));
+        }
+        softmax.resize(frames, Softmax::default());
+        let middle = trellis.middle();
+        let (before, after) = softmax.split_at_mut(middle);
+        let [first, second] = strip.halves(middle);
+        let [one, two] = sides;
+        let mut statistics = statistics.map_or([None, None], |[one, two]| [Some(one), Some(two)]);
+        let [first_statistics, second_statistics] = statistics.each_mut().map(Option::take);
+        let half = |strip, start, side, softmax, statistics| Half {
+            ctc: self,
+            sequence,
+            classes,
+            strip,
+            start,
+            side,
+            softmax,
+            is_known: false,
+            factor,
+            weight: 1.0,
+            posterior_weight: 1.0,
+            extra: 0.0,
+            statistics,
+        };
+        let mut halves =
+            [half(first, 0, one, before, first_statistics), half(second, middle, two, after, second_statistics)];
+        let (log_total, entropy) = match options.entropy_weight {
+            0.0 => (trellis.total(&mut halves, ticker)?, 0.0),
+            _ => trellis.entropy(&mut halves, ticker)?,
+        };
+        let mut likelihood_loss = -log_total + 0.0;
+        if options.delay_penalty != 0.0 {
+            // The states carry exp(−λ Σⱼ tⱼ).
+            likelihood_loss -= options.delay_penalty * labels.len() as f64 * (frames as f64 - 1.0) / 2.0;
+        }
+        // Rounding may leave a certain path a little above 1.
+        if self.is_probability() && likelihood_loss < 0.0 {
+            likelihood_loss = 0.0;
+        }
+        let (focal, slope) = focal(likelihood_loss, options.focal);
+        let weight = 1.0 - options.label_smoothing;
+        let mut loss = weight * focal;
+        if options.entropy_weight != 0.0 && likelihood_loss < f64::INFINITY {
+            loss -= options.entropy_weight * entropy;
+        }
+        for half in &halves {
+            loss += half.extra;
+        }
+        if wants == Wants::Total || !(loss < f64::INFINITY) {
+            return Ok((loss, false));
+        }
+        for half in &mut halves {
+            half.is_known = true;
+            half.weight = weight * slope;
+            half.posterior_weight = if options.entropy_weight == 0.0 { half.weight } else { 1.0 };
+        }
+        match options.entropy_weight {
+            0.0 => trellis.posteriors(&mut halves, ticker)?,
+            _ => trellis.entropy_posteriors((weight * slope, options.entropy_weight), &mut halves, ticker)?,
+        }
+        Ok((loss, true))
+    }
+
+    /// Statistics of every label of every target under the posterior of its alignment.
+    pub fn labels(&self, watch: &Watch<'_>) -> Result<Vec<Vec<LabelStatistic>>, Error> {
+        let mut found: Vec<Vec<LabelStatistic>> = vec![vec![]; self.logits.len()];
+        for_each_in_parts(
+            found.iter_mut().enumerate(),
+            self.parts(),
+            self.work(),
+            watch,
+            || self.scratch(),
+            |(sequence, found), scratch, ticker| {
+                let labels = self.targets.of(sequence).len();
+                let none = || LabelStatistics(vec![LabelStatistic::default(); labels]);
+                let mut halves = [none(), none()];
+                let mut strip = Strip::reading(self.logits.rows[sequence]);
+                let (loss, is_known) =
+                    self.sequence(sequence, &mut strip, 1.0, Wants::Labels, Some(&mut halves), scratch, ticker)?;
+                let [one, two] = halves;
+                *found = one.0.iter().zip(&two.0).map(|(one, two)| one.and(two).finish(is_known, loss)).collect();
+                Ok(())
+            },
+        )?;
+        Ok(found)
+    }
+}
+
+/// (1 − e⁻ˡ)^γ ℓ and its slope.
+fn focal(loss: f64, gamma: f64) -> (f64, f64) {
+    if gamma == 0.0 || !loss.is_finite() {
+        return (loss, 1.0);
+    }
+    let probability = scaled::exp(-loss);
+    let probability = probability.0 * probability.1.clamp(-1023.0, 1023.0).exp2();
+    let rest = (1.0 - probability).max(0.0);
+    if rest == 0.0 {
+        return (0.0, 0.0);
+    }
+    let modulation = power(rest, gamma);
+    (modulation * loss, modulation + gamma * power(rest, gamma - 1.0) * probability * loss)
+}
+
+/// xʸ for x in (0, 1].
+fn power(x: f64, y: f64) -> f64 {
+    let (mantissa, exponent) = scaled::exp(y * math::ln(x));
+    mantissa * exponent.clamp(-1023.0, 1023.0).exp2()
+}
+
+/// A label under the posterior of its alignment, or sums on the way to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LabelStatistic {
+    /// Σₜ γ: the frames that the label is expected to last.
+    pub occupancy: f64,
+    /// Σₜ t γ / Σₜ γ
+    pub time: f64,
+    /// Σₜ p γ / Σₜ γ: the probability of the label where it is expected to be.
+    pub confidence: f64,
+}
+
+impl LabelStatistic {
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            occupancy: self.occupancy + other.occupancy,
+            time: self.time + other.time,
+            confidence: self.confidence + other.confidence,
+        }
+    }
+
+    fn finish(self, is_known: bool, loss: f64) -> Self {
+        match is_known {
+            true => Self {
+                occupancy: self.occupancy,
+                time: self.time / self.occupancy,
+                confidence: (self.confidence / self.occupancy).min(1.0),
+            },
+            // Where there is no alignment a label lasts no frame, and is nowhere.
+            false => Self {
+                occupancy: if loss.is_nan() { f64::NAN } else { 0.0 },
+                time: f64::NAN,
+                confidence: if loss.is_nan() { f64::NAN } else { 0.0 },
+            },
+        }
+    }
+}
+
+/// Sums for every label of a target.
+struct LabelStatistics(Vec<LabelStatistic>);
+
 /// The classes that occur in a target, the blank first, and the place among them (the slot) of each label.
 struct Classes {
     classes: Vec<usize>,
     slots: Vec<u32>,
     /// The slot of each class; 0 for none.
     slot_of: Vec<u32>,
+    /// What the probability of each slot is multiplied by, and its logarithm; nothing where there are no priors.
+    boosts: Vec<(f64, f64)>,
 }
 
 impl Classes {
     fn new(width: usize) -> Result<Self, Error> {
-        Ok(Self { classes: vec![], slots: vec![], slot_of: zeros(width)? })
+        Ok(Self { classes: vec![], slots: vec![], slot_of: zeros(width)?, boosts: vec![] })
     }
 
-    fn set(&mut self, labels: &[usize], blank: usize) {
+    fn set(&mut self, labels: &[usize], blank: usize, log_priors: Option<&[f64]>) {
         self.classes.clear();
         self.classes.push(blank);
         self.slots.clear();
@@ -173,65 +466,213 @@ impl Classes {
             self.slots.push(self.slot_of[label]);
         }
         self.classes[1..].iter().for_each(|&class| self.slot_of[class] = 0);
+        self.boosts.clear();
+        if let Some(log_priors) = log_priors {
+            self.boosts.extend(self.classes.iter().map(|&class| {
+                let (mantissa, exponent) = scaled::exp(-log_priors[class]);
+                (mantissa * exponent.clamp(-1022.0, 1023.0).exp2(), -log_priors[class])
+            }));
+        }
     }
 }
 
 /// One half of the frames of a sequence.
-struct Half<'a, E: Element> {
-    scores: Scores,
-    classes: &'a [usize],
+struct Half<'a, 'b, E: Element> {
+    ctc: &'a Ctc<'b, E>,
+    sequence: usize,
+    classes: &'a Classes,
     strip: Strip<'a, E>,
     /// The first frame of the half.
     start: usize,
-    buffers: &'a mut Buffers<E::Float>,
+    side: &'a mut Side<E::Float>,
     softmax: &'a mut [Softmax<E::Float>],
     /// Whether `softmax` is filled.
     is_known: bool,
+    /// The derivative of what is asked for with respect to the loss, ...
     factor: f64,
+    /// ... of the loss with respect to −ln of the sum over paths, ...
+    weight: f64,
+    /// ... and what posteriors are still to be multiplied by.
+    posterior_weight: f64,
+    /// What is added to the loss frame by frame.
+    extra: f64,
+    statistics: Option<&'a mut LabelStatistics>,
 }
 
-impl<E: Element> Visitor for Half<'_, E> {
+impl<E: Element> Visitor for Half<'_, '_, E> {
     fn read(&mut self, range: Range<usize>, frames: &mut Frames) -> Result<(), Error> {
+        let Self { ctc, sequence, classes, strip, start, side, softmax, is_known, extra, .. } = self;
+        let Side { buffers, tempered, view, exponentials } = &mut **side;
+        let options = &ctc.options;
+        let is_softmax = ctc.scores == Scores::Logits;
+        if options.stars != Stars::default() {
+            let (mantissa, exponent) = scaled::exp(-options.star_penalty);
+            frames.star_weight = mantissa * exponent.clamp(-1022.0, 0.0).exp2();
+            frames.blank_boost = classes.boosts.first().map_or(1.0, |boost| boost.0);
+        }
         for (column, t) in range.enumerate() {
-            let softmax = &mut self.softmax[t - self.start];
-            self.strip.read(t, self.start, self.buffers, |x| {
-                if !self.is_known {
-                    *softmax = match self.scores {
-                        Scores::Logits => dispatch!(level(), simd => {
+            let softmax = &mut softmax[t - *start];
+            strip.read(t, *start, buffers, |x| {
+                let x = divided(x, options.temperature, tempered);
+                if !*is_known {
+                    *softmax = match is_softmax {
+                        true => dispatch!(level(), simd => {
                             let shift = rows::maximum_in(simd, x);
                             Softmax { shift, normal: 1.0 / rows::exp_sum_in(simd, x, shift) }
                         }),
-                        _ => Softmax { shift: E::Float::default(), normal: 1.0 },
+                        false => Softmax { shift: E::Float::default(), normal: 1.0 },
                     };
+                    if options.label_smoothing > 0.0 {
+                        *extra += options.label_smoothing * divergence_of_uniform(x, *softmax);
+                    }
+                    if let Some((views, weight)) = &options.consistency {
+                        let (y, total) =
+                            view_of(&views[*sequence], t, is_softmax, options.temperature, view, exponentials);
+                        *extra += weight * divergence(y, exponentials, total, x, *softmax);
+                    }
                 }
                 frames.normals[column] = softmax.normal;
                 let shift = softmax.shift.to_f64();
                 let rows = frames.logarithms.chunks_exact_mut(LANES);
-                for (row, &class) in rows.zip(self.classes) {
+                for (row, &class) in rows.zip(&classes.classes) {
                     row[column] = x[class].to_f64() - shift;
                 }
             });
+        }
+        for (row, boost) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.boosts) {
+            row.iter_mut().for_each(|logarithm| *logarithm += boost.1);
         }
         Ok(())
     }
 
     fn write(&mut self, range: Range<usize>, frames: &Frames, posteriors: &Meeting) -> Result<(), Error> {
+        if let Some(statistics) = &mut self.statistics {
+            statistics.add(range, frames, posteriors, self.classes);
+            return Ok(());
+        }
+        let Self { ctc, sequence, classes, strip, start, side, softmax, factor, .. } = self;
+        let Side { buffers, tempered, view, exponentials } = &mut **side;
+        let options = &ctc.options;
+        let is_softmax = ctc.scores == Scores::Logits;
+        let consistency = options.consistency.as_ref();
+        let factor = *factor / options.temperature;
+        // A star's posterior is the blank's but for what other classes have of it.
+        let star = |column: usize| {
+            if frames.star_weight == 0.0 {
+                return (0.0, 0.0);
+            }
+            let boost = frames.blank_boost;
+            let share = (1.0 - frames.star_weight / boost) * frames.row(0)[column] / frames.stars[column];
+            (self.posterior_weight * posteriors.stars()[column], share)
+        };
         for (column, t) in range.enumerate() {
-            let Softmax { shift, normal } = self.softmax[t - self.start];
-            let factor = E::Float::from_f64(self.factor * normal);
-            let is_softmax = self.scores == Scores::Logits;
-            self.strip.read_and_write(t, self.start, self.buffers, |x, out| {
-                match is_softmax {
-                    true => dispatch!(level(), simd => rows::exp_scaled_in(simd, x, shift, factor, out)),
-                    false => out.fill(E::Float::default()),
+            let Softmax { shift, normal } = softmax[t - *start];
+            let (star, share) = star(column);
+            let mass = self.weight - (1.0 - share) * star;
+            let of_probability = match is_softmax && !options.posterior {
+                true => factor * (mass + options.label_smoothing + consistency.map_or(0.0, |(_, weight)| *weight)),
+                false => 0.0,
+            };
+            strip.read_and_write(t, *start, buffers, |x, out| {
+                let x = divided(x, options.temperature, tempered);
+                match of_probability {
+                    0.0 => out.fill(E::Float::default()),
+                    _ => {
+                        let scale = E::Float::from_f64(of_probability * normal);
+                        dispatch!(level(), simd => rows::exp_scaled_in(simd, x, shift, scale, out));
+                    }
                 }
                 // The classes that occur are the small difference of two numbers: it is taken in float64.
-                for (slot, &class) in self.classes.iter().enumerate() {
-                    let probability = if is_softmax { frames.row(slot)[column] } else { 0.0 };
-                    out[class] = E::Float::from_f64(self.factor * (probability - posteriors.row(slot)[column]));
+                let of_posterior = if options.posterior { 1.0 } else { -factor * self.posterior_weight };
+                for (slot, &class) in classes.classes.iter().enumerate() {
+                    let boost = classes.boosts.get(slot).map_or(1.0, |boost| boost.0);
+                    let probability = of_probability * (frames.row(slot)[column] / boost);
+                    out[class] = E::Float::from_f64(probability + of_posterior * posteriors.row(slot)[column]);
+                }
+                if star != 0.0 {
+                    let blank = &mut out[ctc.blank];
+                    *blank = E::Float::from_f64(blank.to_f64() - factor * share * star);
+                }
+                if options.posterior {
+                    return;
+                }
+                if options.label_smoothing > 0.0 {
+                    let part = E::Float::from_f64(factor * options.label_smoothing / x.len() as f64);
+                    out.iter_mut().for_each(|slope| *slope -= part);
+                }
+                if let Some((views, weight)) = consistency {
+                    let (_, total) = view_of(&views[*sequence], t, is_softmax, options.temperature, view, exponentials);
+                    let scale = E::Float::from_f64(factor * weight / total);
+                    out.iter_mut().zip(&*exponentials).for_each(|(slope, &e)| *slope -= scale * e);
                 }
             });
         }
         Ok(())
     }
+}
+
+impl LabelStatistics {
+    fn add(&mut self, range: Range<usize>, frames: &Frames, posteriors: &Meeting, classes: &Classes) {
+        for (label, (sums, &slot)) in self.0.iter_mut().zip(&classes.slots).enumerate() {
+            let boost = classes.boosts.get(slot as usize).map_or(1.0, |boost| boost.0);
+            let rows = posteriors.label(label).iter().zip(frames.row(slot as usize));
+            for ((posterior, probability), t) in rows.zip(range.clone()) {
+                sums.occupancy += posterior;
+                sums.time += posterior * t as f64;
+                sums.confidence += posterior * (probability / boost);
+            }
+        }
+    }
+}
+
+/// x / τ, in `scratch` where τ is not 1.
+fn divided<'a, F: Float>(x: &'a [F], temperature: f64, scratch: &'a mut [F]) -> &'a [F] {
+    if temperature == 1.0 {
+        return x;
+    }
+    let factor = F::from_f64(1.0 / temperature);
+    scratch.iter_mut().zip(x).for_each(|(divided, &x)| *divided = x * factor);
+    scratch
+}
+
+/// KL(u ‖ p) = ln Σ exp(x − max) − Σ (x − max) / C − ln C
+fn divergence_of_uniform<F: Float>(x: &[F], softmax: Softmax<F>) -> f64 {
+    let classes = x.len() as f64;
+    let mean = x.iter().map(|x| x.to_f64() - softmax.shift.to_f64()).sum::<f64>() / classes;
+    -math::ln(softmax.normal) - mean - math::ln(classes)
+}
+
+/// The logits of another view less the largest (or its log-probabilities), their exponentials, and the sum of these (1).
+fn view_of<'a, F: Float>(
+    views: &AnyRows<'_>,
+    t: usize,
+    is_softmax: bool,
+    temperature: f64,
+    view: &'a mut Vec<F>,
+    exponentials: &mut [F],
+) -> (&'a [F], f64) {
+    let width = exponentials.len();
+    // The row may lie where it is; it is copied in any case, because it is changed.
+    let row = views.row(t, exponentials);
+    view[..width].copy_from_slice(row);
+    if temperature != 1.0 {
+        rows::scale(view, F::from_f64(1.0 / temperature));
+    }
+    let shift = if is_softmax { rows::maximum(view) } else { F::default() };
+    let total = rows::exp_sum_into(view, shift, exponentials);
+    view.iter_mut().for_each(|y| *y -= shift);
+    (view, if is_softmax { total } else { 1.0 })
+}
+
+/// KL(p′ ‖ p) = Σ p′ (ln p′ − ln p)
+fn divergence<F: Float>(y: &[F], exponentials: &[F], total: f64, x: &[F], softmax: Softmax<F>) -> f64 {
+    let shift = softmax.shift.to_f64();
+    let difference: f64 = y
+        .iter()
+        .zip(exponentials)
+        .zip(x)
+        .filter(|((_, e), _)| e.to_f64() != 0.0)
+        .map(|((y, e), x)| e.to_f64() * (y.to_f64() - (x.to_f64() - shift)))
+        .sum();
+    difference / total - math::ln(total) - math::ln(softmax.normal)
 }

@@ -8,17 +8,16 @@ use std::ops::Range;
 use pyo3::prelude::*;
 
 use super::answer::{Request, Term, answer, is_in_place};
-use super::arguments::{Floats, Mask, flag, holds_integers, integer, integer_array, integers, number, reducer, word};
+use super::arguments::{Floats, Mask, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::with_element;
 use super::guarded;
 use crate::error::Error;
 use crate::input::{
-    Argument, Axes, Labels, PerStep, Sequences, Structure, blank as blank_class, floats_per_step, integers_per_step,
-    lengths, mask_per_step, rows_like, rows_per_step_or_number,
+    Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, lengths, mask_per_step,
+    rows_like, rows_per_step_or_number,
 };
 use crate::losses::Scores;
 use crate::losses::cross_entropy::{CrossEntropy, Options, Targets};
-use crate::losses::ctc::Ctc;
 use crate::losses::pointwise::{Absolute, Curve, Factors, PerNumber, Pointwise, Squared};
 use crate::losses::reinforce::{BASELINES, Baseline, Reinforce, advantages, axes};
 use crate::reduction::NUMERIC;
@@ -34,7 +33,7 @@ fn mask_of_steps(mask: Option<&Mask<'_>>, structure: &Structure) -> Result<Optio
     mask.map(|mask| mask_per_step("mask", &mask.views(), structure)).transpose()
 }
 
-fn addresses<'a, 'py: 'a>(floats: impl IntoIterator<Item = Option<&'a Floats<'py>>>) -> Vec<Range<usize>> {
+pub(super) fn addresses<'a, 'py: 'a>(floats: impl IntoIterator<Item = Option<&'a Floats<'py>>>) -> Vec<Range<usize>> {
     floats.into_iter().flatten().flat_map(Floats::addresses).collect()
 }
 
@@ -85,7 +84,7 @@ pub(super) fn cross_entropy_loss<'py>(
             let options = Options {
                 mask: mask_of_steps(mask.as_ref(), structure)?,
                 weights: weights.as_ref().map(|all| floats_per_step("weights", &all.any(), structure)).transpose()?,
-                class_weights: class_weights.as_ref().map(|all| class_weights_of(all)).transpose()?,
+                class_weights: class_weights.as_ref().map(|all| class_numbers("class_weights", all)).transpose()?,
                 ignore_index,
                 label_smoothing,
             };
@@ -95,51 +94,13 @@ pub(super) fn cross_entropy_loss<'py>(
     })
 }
 
-fn class_weights_of(floats: &Floats<'_>) -> Result<Vec<f64>, Error> {
+/// One number for each class.
+pub(super) fn class_numbers(name: &str, floats: &Floats<'_>) -> Result<Vec<f64>, Error> {
     match floats.any() {
         Argument::Array(view) if view.shape().len() == 1 => view.to_vec(),
-        Argument::Array(view) => Err(Error::shape("class_weights", view.shape(), "one axis")),
-        Argument::List(_) => Err(Error::Type("class_weights is a list of arrays, expected one array".to_owned())),
+        Argument::Array(view) => Err(Error::shape(name, view.shape(), "one axis")),
+        Argument::List(_) => Err(Error::Type(format!("{name} is a list of arrays, expected one array"))),
     }
-}
-
-#[pyfunction]
-pub(super) fn ctc_loss<'py>(
-    py: Python<'py>,
-    gradient: Request<'py>,
-    logits: Object<'py>,
-    targets: Object<'py>,
-    input_lengths: Option<Object<'py>>,
-    target_lengths: Option<Object<'py>>,
-    blank: Object<'py>,
-    scores: Object<'py>,
-    layout: Object<'py>,
-    zero_infinity: Object<'py>,
-    reduction: Object<'py>,
-    normalizer: Option<Object<'py>>,
-) -> PyResult<Object<'py>> {
-    guarded(|| {
-        let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-        let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs"])?;
-        let axes = layout_axes(&word("layout", &layout)?)?;
-        let blank = integer("blank", &blank)?;
-        let first = Floats::new("logits", &logits)?;
-        let zero_infinity = flag("zero_infinity", &zero_infinity)?;
-        let targets = integers("targets", &targets)?;
-        let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
-        with_element!(first.kind, E => {
-            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes, false)?;
-            sequences.truncate(&lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?);
-            if is_in_place(&gradient, &first, &[]) {
-                sequences.read_in_place();
-            }
-            let blank = blank_class(blank, sequences.width)?;
-            let labels =
-                Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
-            let loss = Ctc::new(sequences, labels, blank, scores, zero_infinity);
-            answer(py, &loss, &reducer, Term::Sequence, &gradient, &first, &[])
-        })
-    })
 }
 
 pub(super) fn layout_axes(layout: &str) -> Result<Axes, Error> {

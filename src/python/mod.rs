@@ -5,6 +5,7 @@
 mod answer;
 mod arguments;
 mod array;
+mod ctc;
 mod decoding;
 mod error;
 mod fork;
@@ -83,11 +84,13 @@ mod _native {
     use crate::error::Error;
 
     #[pymodule_export]
+    use super::ctc::{ctc_label_posteriors, ctc_loss, ctc_posteriors};
+    #[pymodule_export]
     use super::decoding::{ctc_align, ctc_beam_decode, ctc_feasible, ctc_greedy_decode};
     #[pymodule_export]
     use super::error::InternalError;
     #[pymodule_export]
-    use super::losses::{cross_entropy_loss, ctc_loss, mae_loss, mse_loss, reinforce_loss};
+    use super::losses::{cross_entropy_loss, mae_loss, mse_loss, reinforce_loss};
     #[pymodule_export]
     use super::text::{TextMetric, bleu, error_rate, rouge};
 

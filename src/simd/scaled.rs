@@ -5,9 +5,9 @@
 //! which are made from bits; there is neither an exponential nor a logarithm in it.
 
 use fearless_simd::prelude::*;
-use fearless_simd::{f64x8, u64x8};
+use fearless_simd::{dispatch, f64x8, u64x8};
 
-use super::math;
+use super::{level, math};
 
 /// How many numbers a vector holds.
 pub const LANES: usize = 8;
@@ -39,21 +39,6 @@ impl<S: Simd> Scaled<S> {
             mantissa: f64x8::from_slice(simd, &mantissas[at..at + LANES]),
             exponent: f64x8::from_slice(simd, &exponents[at..at + LANES]),
         }
-    }
-
-    /// Two vectors: mantissas, exponents, mantissas, exponents.
-    #[inline(always)]
-    pub fn pair(simd: S, numbers: &[f64]) -> (Self, Self) {
-        let (first, second) = numbers.split_at(2 * LANES);
-        (Self::load(simd, first.split_at(LANES), 0), Self::load(simd, second.split_at(LANES), 0))
-    }
-
-    /// Writes two vectors.
-    #[inline(always)]
-    pub fn store_pair(first: Self, second: Self, numbers: &mut [f64]) {
-        let (one, two) = numbers.split_at_mut(2 * LANES);
-        first.store(one.split_at_mut(LANES), 0);
-        second.store(two.split_at_mut(LANES), 0);
     }
 
     /// Writes them from `at` on.
@@ -137,6 +122,14 @@ pub fn power<S: Simd>(n: f64x8<S>) -> f64x8<S> {
     (shifted.bitcast::<u64x8<S>>() << 52).bitcast()
 }
 
+/// exp of one number, as mantissa and exponent.
+pub fn exp(x: f64) -> (f64, f64) {
+    dispatch!(level(), simd => {
+        let exp = Scaled::exp(simd, f64x8::splat(simd, x)).normal();
+        (exp.mantissa[0], exp.exponent[0])
+    })
+}
+
 /// The sum of two single numbers, as mantissa and exponent.
 pub fn sum(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
     let exponent = a.1.max(b.1);
@@ -166,10 +159,7 @@ pub fn ln((mantissa, exponent): (f64, f64)) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use fearless_simd::dispatch;
-
     use super::*;
-    use crate::simd::level;
 
     /// ln of what `compute` makes of exp(x), exp(y), exp(z), of the first lane.
     macro_rules! ln_of {

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use fearless_simd::Simd;
+
 use super::{LANES, NO_ARC};
+use crate::simd::scaled::{self, Scaled};
 
 /// The chain of one target as the recursion reads it: from the first blank to the last, or from the last to the first.
 ///
@@ -25,9 +28,35 @@ pub(super) struct Chain {
     pub(super) skips: Vec<f64>,
     /// Added to the exponent of what stays at a label: 0, or [`NO_ARC`] where labels do not last.
     pub(super) stay: f64,
+    /// Factors on the probabilities of blanks (0) and labels (1), mantissas and exponents; nothing where there are none.
+    pub(super) gains: [(Vec<f64>, Vec<f64>); 2],
+    /// 1 for blanks at which any class may be emitted, else 0; nothing where there are none.
+    pub(super) stars: Vec<f64>,
     /// How many steps it takes to be at each label, in the order of this end.
     steps: Vec<usize>,
     frames: usize,
+}
+
+/// What paths may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Topology {
+    /// Whether a label may last, and equal labels need a blank between them.
+    pub(crate) merge_repeated: bool,
+    /// Every path is multiplied by exp(−penalty) for each label that it has not entered yet, in each frame.
+    pub(crate) delay_penalty: f64,
+    /// Blanks at which any class may be emitted.
+    pub(crate) stars: Stars,
+}
+
+/// Where any class may stand beside the blank: before, between and after the labels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stars {
+    /// Before the first label.
+    pub before: bool,
+    /// Between two labels.
+    pub between: bool,
+    /// After the last label.
+    pub after: bool,
 }
 
 /// Places of blanks, and places of labels.
@@ -45,10 +74,10 @@ impl Places {
 
 impl Chain {
     /// Lays out labels, given as slots; `padding` is the slot without probability.
-    pub(super) fn set(&mut self, labels: &[u32], padding: u32, frames: usize, merge_repeated: bool) {
+    pub(super) fn set(&mut self, labels: &[u32], padding: u32, frames: usize, topology: &Topology) {
         self.frames = frames;
-        self.stay = if merge_repeated { 0.0 } else { NO_ARC };
-        let is_repeat = |pair: &[u32]| merge_repeated && pair[0] == pair[1];
+        self.stay = if topology.merge_repeated { 0.0 } else { NO_ARC };
+        let is_repeat = |pair: &[u32]| topology.merge_repeated && pair[0] == pair[1];
         let width = (labels.len() + 1).next_multiple_of(LANES);
         let first = usize::from(self.backward);
         self.slots.clear();
@@ -69,6 +98,48 @@ impl Chain {
             self.steps.push(needed);
             before = Some(label);
         }
+        self.shape(labels.len(), width, topology);
+    }
+
+    fn shape(&mut self, labels: usize, width: usize, topology: &Topology) {
+        let Stars { before, between, after } = topology.stars;
+        self.stars.clear();
+        if before || between || after {
+            let is_star = |blank: usize| match blank {
+                0 => before || (labels == 0 && after),
+                last if last == labels => after,
+                _ => between,
+            };
+            self.stars.extend((0..width).map(|blank| f64::from(blank <= labels && is_star(blank))));
+        }
+        for (mantissas, exponents) in &mut self.gains {
+            mantissas.clear();
+            exponents.clear();
+        }
+        if topology.delay_penalty != 0.0 {
+            for (kind, (mantissas, exponents)) in self.gains.iter_mut().enumerate() {
+                for place in 0..width {
+                    // At blank p there are p labels behind, and one more at the label that is next on the way forward.
+                    let entered = place + usize::from(kind == 1 && !self.backward);
+                    let (mantissa, exponent) =
+                        scaled::exp(-topology.delay_penalty * labels.saturating_sub(entered) as f64);
+                    mantissas.push(mantissa);
+                    exponents.push(exponent);
+                }
+            }
+        }
+    }
+
+    /// Whether frames must be taken one by one.
+    pub(super) fn is_shaped(&self) -> bool {
+        self.stay != 0.0 || !self.stars.is_empty() || !self.gains[0].0.is_empty()
+    }
+
+    /// The factors of eight blanks or labels.
+    #[inline(always)]
+    pub(super) fn gain<S: Simd>(&self, simd: S, kind: usize, tile: usize) -> Option<Scaled<S>> {
+        let (mantissas, exponents) = &self.gains[kind];
+        (!mantissas.is_empty()).then(|| Scaled::load(simd, (mantissas, exponents), tile * LANES))
     }
 
     /// The least number of frames.
@@ -80,9 +151,13 @@ impl Chain {
         self.slots.len() / LANES
     }
 
+    pub(super) fn labels(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Where this end starts: at the first blank, or at the last.
     pub(super) fn start(&self) -> usize {
-        if self.backward { self.steps.len() } else { 0 }
+        if self.backward { self.labels() } else { 0 }
     }
 
     /// The states that are reached in `steps` steps from this end, and from which the other end can be reached in the
@@ -90,7 +165,7 @@ impl Chain {
     pub(super) fn places(&self, steps: usize) -> Places {
         let reached = |most: usize| self.steps.partition_point(|&needed| needed <= most);
         let places = |range: Range<usize>| match self.backward {
-            true => self.steps.len() + 1 - range.end.max(range.start)..self.steps.len() + 1 - range.start,
+            true => self.labels() + 1 - range.end.max(range.start)..self.labels() + 1 - range.start,
             false => range,
         };
         // What is reached in fewer steps than these is too far from the other end by now.

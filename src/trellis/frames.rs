@@ -29,6 +29,12 @@ pub(crate) struct Frames {
     pub(super) has_zero: [bool; LANES],
     /// How many bits above 1 a probability may lie: scores need not be normalised.
     pub(super) growth: [f64; LANES],
+    /// The factor on classes other than the blank where any may stand; 0 where none may.
+    pub(crate) star_weight: f64,
+    /// What the blank's probability was multiplied by, beside the softmax.
+    pub(crate) blank_boost: f64,
+    /// The probability of a star in each frame: the blank's, and that of all others with their factor.
+    pub(crate) stars: [f64; LANES],
     /// NaN or +∞ came along.
     pub(super) is_nan: bool,
 }
@@ -42,6 +48,7 @@ impl Frames {
         self.probabilities.resize((slots + 1) * LANES, 0.0);
         self.logarithms.resize(slots * LANES, 0.0);
         self.normals = [1.0; LANES];
+        (self.star_weight, self.blank_boost) = (0.0, 1.0);
     }
 
     /// The probability of a slot in each frame.
@@ -87,6 +94,14 @@ impl Frames {
             for (logarithms, row) in rows {
                 (math::exp_f64x8(simd, f64x8::from_slice(simd, logarithms)) * normals).store_slice(row);
             }
+        }
+        if self.star_weight > 0.0 {
+            let mut blank = f64x8::from_slice(simd, &self.probabilities[..LANES]);
+            if self.is_deep {
+                blank = Scaled::load(simd, (&self.probabilities, &self.exponents), 0).to_f64();
+            }
+            let others = splat(1.0) - blank * splat(1.0 / self.blank_boost);
+            (others * splat(self.star_weight) + blank).store_slice(&mut self.stars);
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`chain`] | the topology: which state follows which, and the band of states that matter |
 //! | [`frames`] | the probabilities of eight frames |
 //! | [`recursion`] | from one frame to the next: the number format |
+//! | [`entropy`] | of the posterior of paths |
 //! | this | the road through the frames: both ends, checkpoints, the meeting |
 //!
 //! # Both ends
@@ -22,6 +23,7 @@
 //! if they run one after the other.
 
 mod chain;
+mod entropy;
 mod frames;
 mod recursion;
 
@@ -30,6 +32,8 @@ use std::ops::Range;
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
+pub use self::chain::Stars;
+pub(crate) use self::chain::Topology;
 use self::chain::{Chain, Places};
 pub(crate) use self::frames::Frames;
 use crate::error::Error;
@@ -95,13 +99,13 @@ struct Kept {
 }
 
 impl Kept {
-    fn set(&mut self, tiles: usize) -> Result<(), Error> {
+    fn set(&mut self, columns: usize, tiles: usize) -> Result<(), Error> {
         self.stride = tiles * LANES + 2 * PAD;
         self.written = 0..0;
         for (rows, nothing) in [(&mut self.mantissas, 0.0), (&mut self.exponents, BOTTOM)] {
             for rows in rows {
-                grow(rows, LANES * self.stride)?;
-                rows[..LANES * self.stride].fill(nothing);
+                grow(rows, columns * self.stride)?;
+                rows[..columns * self.stride].fill(nothing);
             }
         }
         Ok(())
@@ -165,25 +169,53 @@ pub(crate) struct Meeting {
     over_total: f64,
     /// A row of eight frames for each slot.
     posteriors: Vec<f64>,
+    /// The same for the label at each place, where that is asked for.
+    by_place: Vec<f64>,
+    /// The place of label 0.
+    first_place: usize,
+    /// Posteriors of stars in each frame.
+    stars: [f64; LANES],
 }
 
 impl Meeting {
     #[inline(always)]
-    fn add_labels<S: Simd>(&mut self, simd: S, slots: &[u32], rows: [f64x8<S>; LANES]) {
-        for (row, &slot) in rows.into_iter().zip(slots) {
+    fn add_labels<S: Simd>(&mut self, simd: S, slots: &[u32], tile: usize, rows: [f64x8<S>; LANES]) {
+        for (lane, (row, &slot)) in rows.into_iter().zip(slots).enumerate() {
             let sums = &mut self.posteriors[slot as usize * LANES..][..LANES];
             (f64x8::from_slice(simd, &*sums) + row).store_slice(sums);
+            if !self.by_place.is_empty() {
+                let sums = &mut self.by_place[(tile * LANES + lane) * LANES..][..LANES];
+                (f64x8::from_slice(simd, &*sums) + row).store_slice(sums);
+            }
         }
     }
 
-    fn clear_columns(&mut self, columns: &Range<usize>) {
-        self.posteriors.chunks_exact_mut(LANES).for_each(|row| row[columns.clone()].fill(0.0));
+    fn add_labels_of_column(&mut self, posteriors: [f64; LANES], slots: &[u32], tile: usize, column: usize) {
+        for (lane, (posterior, &slot)) in posteriors.into_iter().zip(slots).enumerate() {
+            self.posteriors[slot as usize * LANES + column] += posterior;
+            if !self.by_place.is_empty() {
+                self.by_place[(tile * LANES + lane) * LANES + column] += posterior;
+            }
+        }
     }
 
-    /// The blank has what the labels leave, because the posteriors of a frame sum to 1.
+    fn clear(&mut self) {
+        self.posteriors.fill(0.0);
+        self.by_place.fill(0.0);
+        self.stars = [0.0; LANES];
+    }
+
+    fn clear_columns(&mut self, columns: &Range<usize>) {
+        let rows = self.posteriors.chunks_exact_mut(LANES).chain(self.by_place.chunks_exact_mut(LANES));
+        rows.for_each(|row| row[columns.clone()].fill(0.0));
+        self.stars[columns.clone()].fill(0.0);
+    }
+
+    /// The blank has what labels and stars leave, because the posteriors of a frame sum to 1.
     #[inline(always)]
     fn finish<S: Simd>(&mut self, simd: S, frames: &Frames) {
-        let (zero, mut left) = (f64x8::splat(simd, 0.0), f64x8::splat(simd, 1.0));
+        let zero = f64x8::splat(simd, 0.0);
+        let mut left = f64x8::splat(simd, 1.0) - f64x8::from_slice(simd, &self.stars);
         let classes = self.posteriors.len() - LANES;
         for row in self.posteriors[LANES..classes].chunks_exact(LANES) {
             left = left - f64x8::from_slice(simd, row);
@@ -191,6 +223,23 @@ impl Meeting {
         let is_possible =
             f64x8::from_slice(simd, &frames.logarithms[..LANES]).simd_gt(f64x8::splat(simd, f64::NEG_INFINITY));
         is_possible.select(left.max(zero), zero).store_slice(&mut self.posteriors[..LANES]);
+        // Rounding may leave labels a little more than there is.
+        if left.simd_lt(zero).any_true() {
+            let factor = f64x8::splat(simd, 1.0) / (f64x8::splat(simd, 1.0) - left.min(zero));
+            for row in self.posteriors[LANES..classes].chunks_exact_mut(LANES) {
+                (f64x8::from_slice(simd, row) * factor).store_slice(row);
+            }
+        }
+    }
+
+    /// The posterior of stars in each frame of the block.
+    pub(crate) fn stars(&self) -> &[f64; LANES] {
+        &self.stars
+    }
+
+    /// The posterior of a label of the target in each frame of the block, where that was asked for.
+    pub(crate) fn label(&self, index: usize) -> &[f64] {
+        &self.by_place[(self.first_place + index) * LANES..][..LANES]
     }
 
     /// The posterior of a slot's class in each frame of the block.
@@ -233,6 +282,22 @@ pub(crate) struct Trellis {
     ends: [End; 2],
     workshops: [Workshop; 2],
     course: Course,
+    wants: Wants,
+    /// What the entropy needs from pass to pass: every α; the total, and the mean logarithm of its paths.
+    alphas: entropy::Alphas,
+    end: ((f64, f64), f64),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Wants {
+    /// The probability of all paths.
+    #[default]
+    Total,
+    /// Also the posteriors of classes.
+    Classes,
+    /// Also the posterior of every label of the target.
+    Labels,
 }
 
 /// The frames, cut into blocks of eight.
@@ -301,7 +366,7 @@ impl Front {
         let (mut done, mut size) = (0, frames.count);
         while done < frames.count {
             // Runs do not go over frames in which some class has no probability.
-            let is_alone = |step: usize| frames.is_deep || chain.stay != 0.0 || frames.has_zero[column(step)];
+            let is_alone = |step: usize| frames.is_deep || chain.is_shaped() || frames.has_zero[column(step)];
             let mut count = size.min(frames.count - done);
             count = (1..count).find(|&i| is_alone(done) || is_alone(done + i)).unwrap_or(count);
             if MODE == MEET {
@@ -378,6 +443,11 @@ impl Workshop {
         Ok(())
     }
 
+    /// Makes plain probabilities of deep ones.
+    fn flatten(&mut self) {
+        dispatch!(level(), simd => self.frames.flatten(simd));
+    }
+
     /// Takes an end over its own half. Where posteriors are to follow, rows are left behind.
     fn sweep(
         &mut self,
@@ -450,7 +520,7 @@ impl Workshop {
                 let Self { frames, other, section, kept, meeting } = self;
                 other.restore(&section[(place - places.start) * row..][..row]);
                 other.advance::<KEEP>(other_chain, course, block, frames, kept, meeting);
-                meeting.posteriors.fill(0.0);
+                meeting.clear();
                 front.advance::<MEET>(chain, course, block, frames, kept, meeting);
                 dispatch!(level(), simd => {
                     frames.flatten(simd);
@@ -471,13 +541,13 @@ impl Trellis {
         labels: &[u32],
         slots: usize,
         frames: usize,
-        merge_repeated: bool,
-        wants_posteriors: bool,
+        topology: &Topology,
+        wants: Wants,
     ) -> Result<bool, Error> {
         let [forward, backward] = &mut self.ends;
         backward.chain.backward = true;
-        forward.chain.set(labels, slots as u32, frames, merge_repeated);
-        backward.chain.set(labels, slots as u32, frames, merge_repeated);
+        forward.chain.set(labels, slots as u32, frames, topology);
+        backward.chain.set(labels, slots as u32, frames, topology);
         if frames < forward.chain.needed() {
             return Ok(false);
         }
@@ -490,15 +560,26 @@ impl Trellis {
         for (end, workshop) in self.ends.iter_mut().zip(&mut self.workshops) {
             end.front.grow(tiles)?;
             workshop.frames.set(slots);
-            if wants_posteriors {
-                workshop.other.grow(tiles)?;
-                workshop.kept.set(tiles)?;
-                workshop.meeting.posteriors.clear();
-                workshop.meeting.posteriors.resize((slots + 1) * LANES, 0.0);
+            if wants == Wants::Total {
+                continue;
             }
+            workshop.other.grow(tiles)?;
+            workshop.kept.set(LANES, tiles)?;
+            let Meeting { posteriors, by_place, first_place, .. } = &mut workshop.meeting;
+            posteriors.clear();
+            posteriors.resize((slots + 1) * LANES, 0.0);
+            by_place.clear();
+            if wants == Wants::Labels {
+                by_place.resize(tiles * LANES * LANES, 0.0);
+            }
+            // The place of labels on the way of the end that meets.
+            *first_place = usize::from(end.chain.backward);
         }
-        // The total is summed over what one end keeps for the other.
-        self.workshops[0].kept.set(tiles)?;
+        if wants == Wants::Total {
+            // It is summed over what one end keeps for the other.
+            self.workshops[0].kept.set(1, tiles)?;
+        }
+        self.wants = wants;
         Ok(true)
     }
 
@@ -508,13 +589,9 @@ impl Trellis {
     }
 
     /// ln of the probability of all paths; NaN where a frame is.
-    pub(crate) fn total<V: Visitor>(
-        &mut self,
-        wants_posteriors: bool,
-        halves: &mut [V; 2],
-        ticker: &Ticker<'_>,
-    ) -> Result<f64, Error> {
+    pub(crate) fn total<V: Visitor>(&mut self, halves: &mut [V; 2], ticker: &Ticker<'_>) -> Result<f64, Error> {
         let course = self.course;
+        let wants_posteriors = self.wants != Wants::Total;
         let [forward, backward] = &mut self.ends;
         let [one, two] = &mut self.workshops;
         let [first, second] = halves;

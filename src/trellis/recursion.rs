@@ -223,7 +223,7 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
             }
         }
         if MODE == MEET {
-            meeting.add_labels(simd, slots, transposed(posteriors));
+            meeting.add_labels(simd, slots, tile, transposed(posteriors));
         }
         let state: &mut [f64; TILE] = (&mut to[tile * TILE..][..TILE]).try_into().expect("a tile");
         let place = lanes + splat((tile * LANES) as f64);
@@ -279,11 +279,13 @@ pub(super) fn frame<S: Simd, const MODE: u8, const BACK: bool>(
     let deep = |slot: usize| if frames.is_deep { frames.exponents[slot * LANES + column] } else { 0.0 };
     let q = Scaled::splat(simd, (frames.probabilities[column], deep(0)));
     let over_total = Scaled::splat(simd, (meeting.over_total, -meeting.total.1));
+    let zero = f64x8::splat(simd, 0.0);
     let mut before = Scaled::splat(simd, (0.0, BOTTOM));
     for i in 0..piece.tiles.len() {
         let tile = if BACK { piece.tiles.end - 1 - i } else { piece.tiles.start + i };
         let (to_blank, to_label);
-        (to_blank, to_label, before) = arrivals::<S, BACK>(simd, chain, source(from, tile, &piece.reached), tile, before);
+        (to_blank, to_label, before) =
+            arrivals::<S, BACK>(simd, chain, source(from, tile, &piece.reached), tile, before);
         let slots = &chain.slots[tile * LANES..][..LANES];
         let mut emission = ([0.0; LANES], [0.0; LANES]);
         for (lane, &slot) in slots.iter().enumerate() {
@@ -294,19 +296,38 @@ pub(super) fn frame<S: Simd, const MODE: u8, const BACK: bool>(
             kept.keep(1, column, tile, to_label.mantissa);
             kept.keep_exponents(1, column, tile, to_label.exponent);
         }
-        let label = to_label.times(Scaled::load(simd, (&emission.0, &emission.1), 0)).normal();
+        let mut label = to_label.times(Scaled::load(simd, (&emission.0, &emission.1), 0)).normal();
+        let mut blank = to_blank.times(q).normal();
+        if !chain.stars.is_empty() {
+            let is_star = f64x8::from_slice(simd, &chain.stars[tile * LANES..][..LANES]).simd_gt(zero);
+            let star = to_blank.times(Scaled::splat(simd, (frames.stars[column], 0.0))).normal();
+            blank.mantissa = is_star.select(star.mantissa, blank.mantissa);
+            blank.exponent = is_star.select(star.exponent, blank.exponent);
+            if MODE == KEEP {
+                kept.keep(0, column, tile, to_blank.mantissa);
+                kept.keep_exponents(0, column, tile, to_blank.exponent);
+            }
+        }
+        if let (Some(blanks), Some(labels)) = (chain.gain(simd, 0, tile), chain.gain(simd, 1, tile)) {
+            blank = blank.times(blanks).normal();
+            label = label.times(labels).normal();
+        }
         let state: &mut [f64; TILE] = (&mut to[tile * TILE..][..TILE]).try_into().expect("a tile");
-        store(state, 0, to_blank.times(q).normal());
+        store(state, 0, blank);
         store(state, 1, label);
         if MODE == MEET {
-            let other = Scaled {
-                mantissa: kept.mantissas(simd, 1, column, tile, BACK),
-                exponent: kept.exponents(simd, 1, kept.exponent_row[column], tile, BACK),
+            let met = |kind: usize, own: Scaled<S>| {
+                let other = Scaled {
+                    mantissa: kept.mantissas(simd, kind, column, tile, BACK),
+                    exponent: kept.exponents(simd, kind, kept.exponent_row[column], tile, BACK),
+                };
+                other.normal().times(own).times(over_total).to_f64()
             };
-            let posterior = other.normal().times(label).times(over_total).to_f64().to_array();
-            for (posterior, &slot) in posterior.into_iter().zip(slots) {
-                meeting.posteriors[slot as usize * LANES + column] += posterior;
+            if !chain.stars.is_empty() {
+                let stars = met(0, blank) * f64x8::from_slice(simd, &chain.stars[tile * LANES..][..LANES]);
+                meeting.stars[column] += stars.to_array().iter().sum::<f64>();
             }
+            meeting.add_labels_of_column(met(1, label).to_array(), slots, tile, column);
         }
     }
     if MODE == KEEP {
