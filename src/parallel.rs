@@ -289,7 +289,7 @@ fn pool(threads: usize) -> Option<Held> {
     let name = |i| format!("seqloss-{i}");
     let make = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
     let pool = cell.get_or_init(|| Some(Pool { threads: make()?, busy: AtomicBool::new(false) })).as_ref()?;
-    (!pool.busy.swap(true, Ordering::Acquire)).then_some(Held(pool))
+    (!pool.busy.swap(true, Ordering::Acquire)).then(|| Held(pool))
 }
 
 /// The threads of a pool that have nothing to do at the moment.
@@ -304,7 +304,7 @@ struct Reserved<'a>(&'a Team);
 impl Team {
     fn reserve(&self) -> Option<Reserved<'_>> {
         let less = |idle: usize| idle.checked_sub(1);
-        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok().then_some(Reserved(self))
+        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok().then(|| Reserved(self))
     }
 }
 
@@ -386,6 +386,52 @@ mod tests {
         )
         .unwrap();
         assert!(done.iter().all(|&count| count == 1));
+    }
+
+    #[test]
+    fn a_pool_has_one_caller_at_a_time() {
+        let held = pool(7).unwrap();
+        // Asking must not set it free, either.
+        assert!(pool(7).is_none());
+        assert!(pool(7).is_none());
+        drop(held);
+        assert!(pool(7).is_some());
+    }
+
+    #[test]
+    fn a_team_lends_each_thread_once() {
+        let held = pool(6).unwrap();
+        let team = Team { pool: held.0, idle: AtomicUsize::new(1) };
+        let reserved = team.reserve().unwrap();
+        assert!(team.reserve().is_none());
+        assert!(team.reserve().is_none());
+        drop(reserved);
+        assert!(team.reserve().is_some());
+    }
+
+    #[test]
+    fn both_are_done_and_errors_come_out() {
+        let watch = Watch::never();
+        for fails in [None, Some(0), Some(1)] {
+            let done = AtomicUsize::new(0);
+            let step = |which: usize| {
+                done.fetch_add(1, Ordering::Relaxed);
+                if fails == Some(which) { Err(Error::Memory(which)) } else { Ok(()) }
+            };
+            let result = for_each_in_parts(
+                0..1usize,
+                2,
+                usize::MAX,
+                &watch,
+                || Ok(()),
+                |_, (), ticker| ticker.both(|_| step(0), |_| step(1)),
+            );
+            match fails {
+                None => assert_eq!((result, done.into_inner()), (Ok(()), 2)),
+                Some(which) => assert_eq!(result, Err(Error::Memory(which))),
+            }
+            watch.stop.store(false, Ordering::Relaxed);
+        }
     }
 
     #[test]
