@@ -361,6 +361,281 @@ def ctc_by_mpmath(logits: ArrayLike, target: ArrayLike, blank: int, digits: int 
         return -mpmath.log(mpmath.fsum(forward[-2:]))
 
 
+@dataclass(frozen=True)
+class CtcVariant:
+    """What may be changed about CTC, in the library's words, for one sequence: another view is an array (T, C)."""
+
+    merge_repeated: bool = True
+    temperature: float = 1.0
+    log_priors: ArrayLike | None = None
+    prior_weight: float = 1.0
+    delay_penalty: float = 0.0
+    star: Sequence[str] = ()
+    star_penalty: float = 0.0
+    entropy_weight: float = 0.0
+    focal_gamma: float = 0.0
+    label_smoothing: float = 0.0
+    consistency_with: ArrayLike | None = None
+    consistency_weight: float = 0.2
+
+    def log_probabilities(self, logits: ArrayLike, scores: str) -> Array:
+        """ln p of every class in every frame: of the softmax of logits over the temperature, or as they are."""
+        rows = np.asarray(logits).astype(np.float64)
+        if scores == "log_probs" or not rows.size:
+            return rows
+        rows = rows / self.temperature
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shifted = rows - rows.max(axis=-1, keepdims=True)
+            return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+    def boosted(self, log_p: Array) -> Array:
+        """ln p less the weighted log priors: what a frame of a path counts."""
+        if self.log_priors is None:
+            return log_p
+        return np.asarray(log_p - self.prior_weight * np.asarray(self.log_priors, np.float64))
+
+    def is_star(self, state: int, labels: int) -> bool:
+        """Whether any class may be emitted in a state: blanks have even numbers, labels odd ones."""
+        kinds = {"before": state == 0, "after": state == 2 * labels, "between": 0 < state < 2 * labels}
+        return state % 2 == 0 and any(kinds[word] for word in self.star)
+
+    def emissions(self, log_p: Array, target: ArrayLike, blank: int) -> Array:
+        """ln of what a frame counts in each state, (T, S)."""
+        labels = np.asarray(target, np.int64).ravel()
+        boosted = self.boosted(log_p)
+        emitted = np.empty((len(log_p), 2 * len(labels) + 1))
+        for state in range(emitted.shape[1]):
+            emitted[:, state] = boosted[:, labels[state // 2] if state % 2 else blank]
+            if self.is_star(state, len(labels)):
+                others = 1 - np.exp(log_p[:, blank])
+                with np.errstate(divide="ignore"):
+                    emitted[:, state] = np.log(np.exp(emitted[:, state]) + math.exp(-self.star_penalty) * others)
+        return emitted
+
+    def loss(self, likelihood_loss: float, entropy: float, log_p: Array, log_view: Array | None) -> float:
+        """(1 − ε) focal(ℓ) − β H + ε Σ KL(u ‖ p) + α Σ KL(p′ ‖ p)."""
+        if likelihood_loss == math.inf:
+            return math.inf
+        value = (1 - self.label_smoothing) * self.focal(likelihood_loss)[0] - self.entropy_weight * entropy
+        if self.label_smoothing:
+            value += self.label_smoothing * float((-log_p.mean(axis=1) - math.log(log_p.shape[1])).sum())
+        if log_view is not None:
+            occurs = log_view > -np.inf
+            parts = np.exp(log_view[occurs]) * (log_view[occurs] - log_p[occurs])
+            value += self.consistency_weight * float(parts.sum())
+        return value
+
+    def focal(self, likelihood_loss: float) -> tuple[float, float]:
+        """(1 − e⁻ˡ)^γ ℓ and its slope; both are 0 where e⁻ˡ is above 1, and thus no probability."""
+        gamma = self.focal_gamma
+        if gamma == 0:
+            return likelihood_loss, 1.0
+        rest = -math.expm1(-likelihood_loss)
+        if rest <= 0:
+            return 0.0, 0.0
+        slope = rest**gamma + gamma * rest ** (gamma - 1) * math.exp(-likelihood_loss) * likelihood_loss
+        return rest**gamma * likelihood_loss, slope
+
+
+@dataclass(frozen=True)
+class CtcTruth:
+    """A loss, its gradient (T, C), the posterior of every state (T, S) and the entropy of the posterior of paths."""
+
+    loss: float
+    gradient: Array
+    occupancy: Array
+    entropy: float
+
+
+def ctc_state_paths(steps: int, target: ArrayLike, merge_repeated: bool = True) -> Array:
+    """All paths through the states of a target (blanks even, labels odd), one in each row of (P, T)."""
+    labels = [int(label) for label in np.asarray(target).ravel()]
+    last = 2 * len(labels)
+
+    def following(state: int) -> list[int]:
+        found = []
+        if merge_repeated or state % 2 == 0:
+            found.append(state)
+        if state + 1 <= last:
+            found.append(state + 1)
+        is_label = state % 2 == 1 and state + 2 <= last
+        if is_label and not (merge_repeated and labels[state // 2] == labels[state // 2 + 1]):
+            found.append(state + 2)
+        return found
+
+    paths: list[tuple[int, ...]] = [()]
+    for _ in range(steps):
+        paths = [(*path, state) for path in paths for state in following(path[-1] if path else 0)]
+    done = [path for path in paths if (path[-1] if path else 0) >= last - 1]
+    return np.array(done, np.int64).reshape(len(done), steps)
+
+
+def ctc_path_weights(emitted: Array, paths: Array, variant: CtcVariant) -> Array:
+    """ln of what each path counts: its emissions, and λ for each frame by which a label is entered late."""
+    steps = len(emitted)
+    weights = np.asarray(emitted[np.arange(steps), paths].sum(axis=1))
+    before = np.concatenate([np.zeros((len(paths), 1), np.int64), paths], axis=1)[:, :steps]
+    is_entered = (paths % 2 == 1) & (paths != before)
+    lateness = np.arange(steps) - (steps - 1) / 2
+    return np.asarray(weights - variant.delay_penalty * (is_entered * lateness).sum(axis=1))
+
+
+def ctc_variant_by_enumeration(
+    logits: ArrayLike,
+    target: ArrayLike,
+    blank: int = 0,
+    scores: str = "logits",
+    variant: CtcVariant | None = None,
+    paths: Array | None = None,
+) -> tuple[float, Array, float]:
+    """The loss of one sequence, the posterior of every state and the entropy, from all paths (made here, or given)."""
+    variant = variant or CtcVariant()
+    log_p = variant.log_probabilities(logits, scores)
+    if paths is None:
+        paths = ctc_state_paths(len(log_p), target, variant.merge_repeated)
+    emitted = variant.emissions(log_p, target, blank)
+    weights = ctc_path_weights(emitted, paths, variant)
+    occupancy = np.zeros(emitted.shape)
+    possible = weights > -np.inf
+    weights, paths = weights[possible], paths[possible]
+    if not len(weights):
+        return math.inf, occupancy, math.nan
+    log_z = float(np.logaddexp.reduce(weights))
+    posterior = np.exp(weights - log_z)
+    for weight, path in zip(posterior, paths, strict=True):
+        occupancy[np.arange(len(path)), path] += weight
+    entropy = -float((posterior * (weights - log_z)).sum())
+    view = variant.consistency_with
+    log_view = None if view is None else variant.log_probabilities(view, scores)
+    return variant.loss(-log_z, entropy, log_p, log_view), occupancy, entropy
+
+
+def ctc_variant_by_classes(log_p: ArrayLike, target: ArrayLike, blank: int, variant: CtcVariant) -> tuple[float, float]:
+    """−ln of the sum over all paths of classes that say the target, and their entropy: states are not mentioned.
+
+    Without stars, which have a meaning only at a place in the target.
+    """
+    assert not variant.star
+    rows = np.asarray(log_p, np.float64)
+    boosted = variant.boosted(rows)
+    steps, classes = rows.shape
+    wanted = [int(label) for label in np.asarray(target).ravel()]
+    weights = []
+    for path in itertools.product(range(classes), repeat=steps):
+        starts = [
+            t
+            for t, label in enumerate(path)
+            if label != blank and not (variant.merge_repeated and t > 0 and path[t - 1] == label)
+        ]
+        if [path[t] for t in starts] == wanted:
+            lateness = sum(t - (steps - 1) / 2 for t in starts)
+            weights.append(sum(boosted[range(steps), path]) - variant.delay_penalty * lateness)
+    log_z = float(np.logaddexp.reduce(weights)) if weights else -math.inf
+    if log_z == -math.inf:
+        return math.inf, math.nan
+    logs = np.array([weight for weight in weights if weight > -math.inf]) - log_z
+    return -log_z, -float((np.exp(logs) * logs).sum())
+
+
+def ctc_variant_by_recursion(
+    logits: ArrayLike,
+    target: ArrayLike,
+    blank: int = 0,
+    scores: str = "logits",
+    variant: CtcVariant | None = None,
+) -> CtcTruth:
+    """The same by recursions in the log domain, with the gradient; beside each log-sum goes the mean of what is summed.
+
+    An impossible target has the loss infinity and a gradient of zeros, NaN anywhere makes both NaN.
+    """
+    variant = variant or CtcVariant()
+    labels = np.asarray(target, np.int64).ravel()
+    log_p = variant.log_probabilities(logits, scores)
+    steps, count = len(log_p), 2 * len(labels) + 1
+    log_view = None if variant.consistency_with is None else variant.log_probabilities(variant.consistency_with, scores)
+    nothing = np.zeros((steps, count))
+    needed = len(labels) + (np.count_nonzero(labels[1:] == labels[:-1]) if variant.merge_repeated else 0)
+    if steps < needed:
+        return CtcTruth(math.inf, np.zeros(log_p.shape), nothing, math.nan)
+    if steps == 0:
+        return CtcTruth(0.0, np.zeros(log_p.shape), nothing, 0.0)
+    if np.isnan(log_p).any() or (log_view is not None and np.isnan(log_view).any()):
+        return CtcTruth(math.nan, np.full(log_p.shape, math.nan), np.full(nothing.shape, math.nan), math.nan)
+    emitted = variant.emissions(log_p, labels, blank)
+
+    # ln of what it counts to stay in a state, to come from the one before, and from two before.
+    is_label = np.arange(count) % 2 == 1
+    arcs = np.full((3, count), -np.inf)
+    arcs[0, ~is_label | variant.merge_repeated] = 0
+    arcs[1, 1:] = 0
+    arcs[2, 3::2] = np.where((labels[1:] != labels[:-1]) | (not variant.merge_repeated), 0, -np.inf)
+
+    def arcs_of(step: int) -> Array:
+        late = -variant.delay_penalty * (step - (steps - 1) / 2)
+        return arcs + np.where(is_label, np.array([[0.0], [late], [late]]), 0.0)
+
+    def shifted(row: Array, by: int, fill: float) -> Array:
+        """The row with what stood `by` places before (or behind, if that is negative)."""
+        result = np.full(len(row), fill)
+        result[max(by, 0) : len(row) + min(by, 0)] = row[max(-by, 0) : len(row) - max(by, 0)]
+        return result
+
+    def mixed(sums: Array, means: Array) -> tuple[Array, Array]:
+        """The log-sum of three rows, and the mean of their means."""
+        total = np.logaddexp.reduce(sums, axis=0)
+        shares = np.exp(sums - np.where(total > -np.inf, total, 0.0))
+        return total, np.where(shares > 0, shares * means, 0.0).sum(axis=0)
+
+    with np.errstate(invalid="ignore"):
+        forward, mean_before = np.full((steps, count), -np.inf), np.zeros((steps, count))
+        row, mean = np.where(np.arange(count) == 0, 0.0, -np.inf), np.zeros(count)
+        for t in range(steps):
+            arc = arcs_of(t)
+            came = np.array([shifted(row, by, -np.inf) for by in range(3)]) + arc
+            means = np.array([shifted(mean, by, 0.0) for by in range(3)]) + arc
+            total, mean = mixed(came, means)
+            row, mean = total + emitted[t], mean + emitted[t]
+            forward[t], mean_before[t] = row, mean
+        backward, mean_after = np.full((steps, count), -np.inf), np.zeros((steps, count))
+        backward[-1, -2:] = 0.0
+        for t in range(steps - 2, -1, -1):
+            arc = arcs_of(t + 1)
+            goes = arc + emitted[t + 1] + backward[t + 1]
+            means = arc + emitted[t + 1] + mean_after[t + 1]
+            goes = np.array([shifted(goes[by], -by, -np.inf) for by in range(3)])
+            means = np.array([shifted(means[by], -by, 0.0) for by in range(3)])
+            backward[t], mean_after[t] = mixed(goes, means)
+        log_z = float(np.logaddexp.reduce(forward[-1, -2:]))
+        if log_z == -math.inf:
+            return CtcTruth(math.inf, np.zeros(log_p.shape), nothing, math.nan)
+        occupancy = np.exp(forward + backward - log_z)
+        # The mean of ln w over the paths through each state; over all paths in each frame.
+        means = np.where(occupancy > 0, mean_before + mean_after, 0.0)
+        mean_weight = float((occupancy[0] * means[0]).sum())
+    entropy = log_z - mean_weight
+    loss = variant.loss(-log_z, entropy, log_p, log_view)
+    if not math.isfinite(loss):
+        return CtcTruth(loss, np.zeros(log_p.shape), occupancy, entropy)
+
+    weight = (1 - variant.label_smoothing) * variant.focal(-log_z)[1]
+    by_state = -weight * occupancy + variant.entropy_weight * occupancy * (means - mean_weight)
+    by_class = np.zeros(log_p.shape)
+    boosted = np.exp(variant.boosted(log_p)[:, blank])
+    for state in range(count):
+        if variant.is_star(state, len(labels)):
+            # The probability q of the blank counts b q, and all others w (1 − q).
+            slope = boosted - math.exp(-variant.star_penalty) * np.exp(log_p[:, blank])
+            by_class[:, blank] += by_state[:, state] * slope / np.exp(emitted[:, state])
+        else:
+            by_class[:, labels[state // 2] if state % 2 else blank] += by_state[:, state]
+    by_class -= variant.label_smoothing / log_p.shape[1]
+    if log_view is not None:
+        by_class -= variant.consistency_weight * np.exp(log_view)
+    if scores == "logits":
+        by_class = (by_class - np.exp(log_p) * by_class.sum(axis=1, keepdims=True)) / variant.temperature
+    return CtcTruth(loss, by_class, occupancy, entropy)
+
+
 def ctc_terms(
     logits: Arrays,
     targets: Arrays,
