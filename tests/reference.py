@@ -378,9 +378,9 @@ class CtcVariant:
     consistency_with: ArrayLike | None = None
     consistency_weight: float = 0.2
 
-    def log_probabilities(self, logits: ArrayLike, scores: str) -> Array:
+    def log_probabilities(self, logits: ArrayLike, scores: str, number: Any = np.float64) -> Array:
         """ln p of every class in every frame: of the softmax of logits over the temperature, or as they are."""
-        rows = np.asarray(logits).astype(np.float64)
+        rows = np.asarray(logits).astype(np.float64).astype(number)
         if scores == "log_probs" or not rows.size:
             return rows
         rows = rows / self.temperature
@@ -403,37 +403,37 @@ class CtcVariant:
         """ln of what a frame counts in each state, (T, S)."""
         labels = np.asarray(target, np.int64).ravel()
         boosted = self.boosted(log_p)
-        emitted = np.empty((len(log_p), 2 * len(labels) + 1))
+        emitted = np.empty((len(log_p), 2 * len(labels) + 1), log_p.dtype)
         for state in range(emitted.shape[1]):
             emitted[:, state] = boosted[:, labels[state // 2] if state % 2 else blank]
             if self.is_star(state, len(labels)):
-                others = 1 - np.exp(log_p[:, blank])
                 with np.errstate(divide="ignore"):
-                    emitted[:, state] = np.log(np.exp(emitted[:, state]) + math.exp(-self.star_penalty) * others)
+                    others = np.log(-np.expm1(log_p[:, blank])) - self.star_penalty
+                emitted[:, state] = np.logaddexp(emitted[:, state], others)
         return emitted
 
-    def loss(self, likelihood_loss: float, entropy: float, log_p: Array, log_view: Array | None) -> float:
+    def loss(self, likelihood_loss: Any, entropy: Any, log_p: Array, log_view: Array | None) -> float:
         """(1 − ε) focal(ℓ) − β H + ε Σ KL(u ‖ p) + α Σ KL(p′ ‖ p)."""
         if likelihood_loss == math.inf:
             return math.inf
         value = (1 - self.label_smoothing) * self.focal(likelihood_loss)[0] - self.entropy_weight * entropy
         if self.label_smoothing:
-            value += self.label_smoothing * float((-log_p.mean(axis=1) - math.log(log_p.shape[1])).sum())
+            value += self.label_smoothing * (-log_p.mean(axis=1) - math.log(log_p.shape[1])).sum()
         if log_view is not None:
             occurs = log_view > -np.inf
             parts = np.exp(log_view[occurs]) * (log_view[occurs] - log_p[occurs])
-            value += self.consistency_weight * float(parts.sum())
-        return value
+            value += self.consistency_weight * parts.sum()
+        return float(value)
 
-    def focal(self, likelihood_loss: float) -> tuple[float, float]:
+    def focal(self, likelihood_loss: Any) -> tuple[Any, Any]:
         """(1 − e⁻ˡ)^γ ℓ and its slope; both are 0 where e⁻ˡ is above 1, and thus no probability."""
         gamma = self.focal_gamma
         if gamma == 0:
             return likelihood_loss, 1.0
-        rest = -math.expm1(-likelihood_loss)
+        rest = -np.expm1(-likelihood_loss)
         if rest <= 0:
             return 0.0, 0.0
-        slope = rest**gamma + gamma * rest ** (gamma - 1) * math.exp(-likelihood_loss) * likelihood_loss
+        slope = rest**gamma + gamma * rest ** (gamma - 1) * np.exp(-likelihood_loss) * likelihood_loss
         return rest**gamma * likelihood_loss, slope
 
 
@@ -502,8 +502,7 @@ def ctc_variant_by_enumeration(
         return math.inf, occupancy, math.nan
     log_z = float(np.logaddexp.reduce(weights))
     posterior = np.exp(weights - log_z)
-    for weight, path in zip(posterior, paths, strict=True):
-        occupancy[np.arange(len(path)), path] += weight
+    np.add.at(occupancy, (np.arange(len(emitted)), paths), posterior[:, None])
     entropy = -float((posterior * (weights - log_z)).sum())
     view = variant.consistency_with
     log_view = None if view is None else variant.log_probabilities(view, scores)
@@ -543,16 +542,19 @@ def ctc_variant_by_recursion(
     blank: int = 0,
     scores: str = "logits",
     variant: CtcVariant | None = None,
+    number: Any = np.longdouble,
 ) -> CtcTruth:
     """The same by recursions in the log domain, with the gradient; beside each log-sum goes the mean of what is summed.
 
-    An impossible target has the loss infinity and a gradient of zeros, NaN anywhere makes both NaN.
+    An impossible target has the loss infinity and a gradient of zeros, NaN anywhere makes both NaN. `number` is the
+    type in which it is computed: an entropy is the small difference of large numbers.
     """
     variant = variant or CtcVariant()
     labels = np.asarray(target, np.int64).ravel()
-    log_p = variant.log_probabilities(logits, scores)
+    log_p = variant.log_probabilities(logits, scores, number)
     steps, count = len(log_p), 2 * len(labels) + 1
-    log_view = None if variant.consistency_with is None else variant.log_probabilities(variant.consistency_with, scores)
+    view = variant.consistency_with
+    log_view = None if view is None else variant.log_probabilities(view, scores, number)
     nothing = np.zeros((steps, count))
     needed = len(labels) + (np.count_nonzero(labels[1:] == labels[:-1]) if variant.merge_repeated else 0)
     if steps < needed:
@@ -565,18 +567,18 @@ def ctc_variant_by_recursion(
 
     # ln of what it counts to stay in a state, to come from the one before, and from two before.
     is_label = np.arange(count) % 2 == 1
-    arcs = np.full((3, count), -np.inf)
+    arcs = np.full((3, count), -np.inf, number)
     arcs[0, ~is_label | variant.merge_repeated] = 0
     arcs[1, 1:] = 0
     arcs[2, 3::2] = np.where((labels[1:] != labels[:-1]) | (not variant.merge_repeated), 0, -np.inf)
 
     def arcs_of(step: int) -> Array:
-        late = -variant.delay_penalty * (step - (steps - 1) / 2)
-        return arcs + np.where(is_label, np.array([[0.0], [late], [late]]), 0.0)
+        late = -number(variant.delay_penalty) * (step - (steps - 1) / 2)
+        return arcs + np.where(is_label, np.array([[0], [late], [late]]), 0.0)
 
     def shifted(row: Array, by: int, fill: float) -> Array:
         """The row with what stood `by` places before (or behind, if that is negative)."""
-        result = np.full(len(row), fill)
+        result = np.full(len(row), fill, number)
         result[max(by, 0) : len(row) + min(by, 0)] = row[max(-by, 0) : len(row) - max(by, 0)]
         return result
 
@@ -587,7 +589,7 @@ def ctc_variant_by_recursion(
         return total, np.where(shares > 0, shares * means, 0.0).sum(axis=0)
 
     with np.errstate(invalid="ignore"):
-        forward, mean_before = np.full((steps, count), -np.inf), np.zeros((steps, count))
+        forward, mean_before = np.full((steps, count), -np.inf, number), np.zeros((steps, count), number)
         row, mean = np.where(np.arange(count) == 0, 0.0, -np.inf), np.zeros(count)
         for t in range(steps):
             arc = arcs_of(t)
@@ -596,7 +598,7 @@ def ctc_variant_by_recursion(
             total, mean = mixed(came, means)
             row, mean = total + emitted[t], mean + emitted[t]
             forward[t], mean_before[t] = row, mean
-        backward, mean_after = np.full((steps, count), -np.inf), np.zeros((steps, count))
+        backward, mean_after = np.full((steps, count), -np.inf, number), np.zeros((steps, count), number)
         backward[-1, -2:] = 0.0
         for t in range(steps - 2, -1, -1):
             arc = arcs_of(t + 1)
@@ -605,27 +607,27 @@ def ctc_variant_by_recursion(
             goes = np.array([shifted(goes[by], -by, -np.inf) for by in range(3)])
             means = np.array([shifted(means[by], -by, 0.0) for by in range(3)])
             backward[t], mean_after[t] = mixed(goes, means)
-        log_z = float(np.logaddexp.reduce(forward[-1, -2:]))
-        if log_z == -math.inf:
+        log_z = np.logaddexp.reduce(forward[-1, -2:])
+        if log_z == -np.inf:
             return CtcTruth(math.inf, np.zeros(log_p.shape), nothing, math.nan)
         occupancy = np.exp(forward + backward - log_z)
         # The mean of ln w over the paths through each state; over all paths in each frame.
         means = np.where(occupancy > 0, mean_before + mean_after, 0.0)
-        mean_weight = float((occupancy[0] * means[0]).sum())
+        mean_weight = (occupancy[0] * means[0]).sum()
     entropy = log_z - mean_weight
     loss = variant.loss(-log_z, entropy, log_p, log_view)
     if not math.isfinite(loss):
-        return CtcTruth(loss, np.zeros(log_p.shape), occupancy, entropy)
+        return CtcTruth(loss, np.zeros(log_p.shape), occupancy.astype(np.float64), float(entropy))
 
     weight = (1 - variant.label_smoothing) * variant.focal(-log_z)[1]
     by_state = -weight * occupancy + variant.entropy_weight * occupancy * (means - mean_weight)
-    by_class = np.zeros(log_p.shape)
-    boosted = np.exp(variant.boosted(log_p)[:, blank])
+    by_class = np.zeros(log_p.shape, number)
     for state in range(count):
         if variant.is_star(state, len(labels)):
-            # The probability q of the blank counts b q, and all others w (1 − q).
-            slope = boosted - math.exp(-variant.star_penalty) * np.exp(log_p[:, blank])
-            by_class[:, blank] += by_state[:, state] * slope / np.exp(emitted[:, state])
+            # The probability q of the blank counts b q, and all others w (1 − q): the slope by ln q is b q − w q.
+            blanks, others = variant.boosted(log_p)[:, blank], log_p[:, blank] - variant.star_penalty
+            slope = np.exp(blanks - emitted[:, state]) - np.exp(others - emitted[:, state])
+            by_class[:, blank] += by_state[:, state] * slope
         else:
             by_class[:, labels[state // 2] if state % 2 else blank] += by_state[:, state]
     by_class -= variant.label_smoothing / log_p.shape[1]
@@ -633,7 +635,7 @@ def ctc_variant_by_recursion(
         by_class -= variant.consistency_weight * np.exp(log_view)
     if scores == "logits":
         by_class = (by_class - np.exp(log_p) * by_class.sum(axis=1, keepdims=True)) / variant.temperature
-    return CtcTruth(loss, by_class, occupancy, entropy)
+    return CtcTruth(loss, by_class.astype(np.float64), occupancy.astype(np.float64), float(entropy))
 
 
 def ctc_terms(
