@@ -4,11 +4,14 @@ Of each variant the definition is in reference.py: by classes, by states, and as
 one another first. What is promised of every loss (layouts, reductions, bits) is tested here with each variant.
 """
 
+import hashlib
 import itertools
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -328,6 +331,10 @@ def test_gradient_is_what_torch_makes_of_the_definition(name: str, scores: str) 
 # ---------------------------------------------------------------------------------------------------------------------
 # Long: what blocks of frames, tiles of states and both ends make of it
 
+has_wide_truth = pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant < 63, reason="no type here is wider than float64, by which to judge it"
+)
+
 # T, L, and what is special about target or logits.
 LONG: dict[str, tuple[int, int, str]] = {
     "one block less a frame": (7, 3, ""),
@@ -376,6 +383,7 @@ def make_long(name: str) -> tuple[Array, Array, Array]:
     return logits.astype(np.float32).astype(np.float64), target, view.astype(np.float32).astype(np.float64)
 
 
+@has_wide_truth
 @pytest.mark.parametrize("shape", LONG)
 @pytest.mark.parametrize("name", ON_THE_RECURSION)
 def test_long_sequences(name: str, shape: str) -> None:
@@ -396,6 +404,7 @@ def test_long_sequences(name: str, shape: str) -> None:
         np.testing.assert_allclose(gradient, truth.gradient, rtol=0, atol=1e-10 * largest)
 
 
+@has_wide_truth
 def test_any_options_on_long_sequences() -> None:
     """Of any sharpness, with the blank anywhere and classes that are impossible."""
     generator = np.random.default_rng(21)
@@ -1049,6 +1058,31 @@ def test_the_same_bits(name: str, dtype: str, threads: None) -> None:
             assert bytes_of((np.asarray(found), slope)) == bytes_of((np.asarray(value[index]), gradient[index]))
 
 
+def digests() -> dict[str, str]:
+    """The bits of all that there is of every variant."""
+    found = {}
+    for name, dtype in itertools.product(ALL, ("float32", "float64")):
+        batch = make_batch(42, dtype, ((150, 30), (33, 8)))
+        options = options_of(name, 5) | {"reduction": "none"}
+        results = ask(batch.logits, batch.targets, **with_view(options, batch.views))
+        labels = posteriors_of(batch.logits, batch.targets, options, per="label")
+        arrays = [results[0], *results[1], *posteriors_of(batch.logits, batch.targets, options)]
+        arrays += [array for each in fields(labels) for array in each]
+        found[f"{name}, {dtype}"] = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+    return found
+
+
+@pytest.mark.parametrize(("level", "feature"), [("avx2", "fma"), ("avx512", "avx512f")])
+def test_any_instruction_set(level: str, feature: str, run_python: Run) -> None:
+    information = Path("/proc/cpuinfo")
+    if not information.exists() or f" {feature}" not in information.read_text():
+        pytest.skip(f"this processor has no {level}")
+    program = "import json, test_ctc_variants; print(json.dumps(test_ctc_variants.digests()))"
+    done = run_python(program, SEQLOSS_SIMD=level, SEQLOSS_NUM_THREADS="1")
+    other, expected = json.loads(done.stdout), digests()
+    assert [name for name in expected if other[name] != expected[name]] == []
+
+
 # What the posteriors take of the loss's options.
 OF_PATHS = (
     "merge_repeated",
@@ -1180,6 +1214,7 @@ def test_posteriors_are_the_softmax_less_the_gradient(name: str, dtype: str) -> 
                 np.testing.assert_allclose(posterior.astype(np.float64), expected, rtol=0, atol=2 * most)
 
 
+@has_wide_truth
 @pytest.mark.parametrize("shape", LONG)
 @pytest.mark.parametrize("name", PATHS)
 def test_posteriors_of_long_sequences(name: str, shape: str) -> None:
