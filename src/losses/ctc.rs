@@ -37,6 +37,10 @@ use crate::simd::{level, math, rows, scaled};
 pub use crate::trellis::Stars;
 use crate::trellis::{Frames, LANES, Meeting, Topology, Trellis, Visitor, Wants};
 
+/// Rows of at most this many logits are taken eight at a time: what a row costs beside its exponentials (the largest and
+/// the sum across a vector, the last vector, which is not full) is then paid once for eight.
+const SHORT: usize = 128;
+
 /// CTC with its checked inputs.
 pub struct Ctc<'a, E> {
     logits: Sequences<'a, E>,
@@ -167,11 +171,15 @@ pub struct Scratch<F> {
 /// Rows of one half of the frames.
 struct Side<F> {
     buffers: Buffers<F>,
+    /// Eight rows, lying across, where rows are short; else empty.
+    columns: Vec<F>,
     /// The row over the temperature; empty where that is 1.
     tempered: Vec<F>,
     /// Another view of the row, and its exponentials.
     view: Vec<F>,
     exponentials: Vec<F>,
+    /// What is written of the classes that occur, in a block of frames.
+    slopes: Vec<f64>,
 }
 
 /// What is kept of a frame: its largest logit, and one over its sum of exponentials.
@@ -182,12 +190,17 @@ struct Softmax<F> {
 }
 
 impl<F: Float> Side<F> {
-    fn new(width: usize, options: &Options<'_>) -> Result<Self, Error> {
+    fn new(width: usize, scores: Scores, options: &Options<'_>) -> Result<Self, Error> {
+        let is_plain = options.temperature == 1.0 && options.label_smoothing == 0.0 && options.consistency.is_none();
+        let is_short = width <= SHORT && scores == Scores::Logits && is_plain;
         Ok(Self {
             buffers: Buffers::new(width)?,
+            // An odd row is filled up with one that has no part in a softmax.
+            columns: vec![F::NEGATIVE_INFINITY; if is_short { width.next_multiple_of(2) * LANES } else { 0 }],
             tempered: zeros(if options.temperature == 1.0 { 0 } else { width })?,
             view: zeros(if options.consistency.is_none() { 0 } else { width })?,
             exponentials: zeros(if options.consistency.is_none() { 0 } else { width })?,
+            slopes: vec![],
         })
     }
 }
@@ -202,8 +215,9 @@ impl<E: Element> Loss for Ctc<'_, E> {
 
     fn scratch(&self) -> Result<Self::Scratch, Error> {
         let width = self.logits.width;
+        let side = || Side::new(width, self.scores, &self.options);
         Ok(Scratch {
-            sides: [Side::new(width, &self.options)?, Side::new(width, &self.options)?],
+            sides: [side()?, side()?],
             classes: Classes::new(width)?,
             trellis: Trellis::default(),
             softmax: vec![],
@@ -502,7 +516,7 @@ struct Half<'a, 'b, E: Element> {
 impl<E: Element> Visitor for Half<'_, '_, E> {
     fn read(&mut self, range: Range<usize>, frames: &mut Frames) -> Result<(), Error> {
         let Self { ctc, sequence, classes, strip, start, side, softmax, is_known, extra, .. } = self;
-        let Side { buffers, tempered, view, exponentials } = &mut **side;
+        let Side { buffers, columns, tempered, view, exponentials, .. } = &mut **side;
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
         if options.stars != Stars::default() {
@@ -510,7 +524,28 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
             frames.star_weight = mantissa * exponent.clamp(-1022.0, 0.0).exp2();
             frames.blank_boost = classes.boosts.first().map_or(1.0, |boost| boost.0);
         }
-        for (column, t) in range.enumerate() {
+        let is_across = !columns.is_empty() && !*is_known;
+        if is_across {
+            for (column, t) in range.clone().enumerate() {
+                strip.read(t, *start, buffers, |x| {
+                    for (row, &value) in columns.chunks_exact_mut(LANES).zip(x) {
+                        row[column] = value;
+                    }
+                });
+            }
+            let (shifts, sums) = dispatch!(level(), simd => rows::softmax_of_columns(simd, columns));
+            for (column, softmax) in softmax[range.start - *start..range.end - *start].iter_mut().enumerate() {
+                *softmax = Softmax { shift: shifts[column], normal: 1.0 / sums[column] };
+                frames.normals[column] = softmax.normal;
+            }
+            for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.classes) {
+                let scores = &columns[class * LANES..][..LANES];
+                for ((logarithm, score), shift) in row.iter_mut().zip(scores).zip(&shifts) {
+                    *logarithm = score.to_f64() - shift.to_f64();
+                }
+            }
+        }
+        for (column, t) in range.enumerate().filter(|_| !is_across) {
             let softmax = &mut softmax[t - *start];
             strip.read(t, *start, buffers, |x| {
                 let x = divided(x, options.temperature, tempered);
@@ -551,28 +586,44 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
             return Ok(());
         }
         let Self { ctc, sequence, classes, strip, start, side, softmax, factor, .. } = self;
-        let Side { buffers, tempered, view, exponentials } = &mut **side;
+        let Side { buffers, tempered, view, exponentials, slopes, .. } = &mut **side;
+        slopes.resize(classes.classes.len() * LANES, 0.0);
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
         let consistency = options.consistency.as_ref();
         let factor = *factor / options.temperature;
+        let factor_of_posterior = if options.posterior { 1.0 } else { -factor * self.posterior_weight };
         // A star's posterior is the blank's but for what other classes have of it.
-        let star = |column: usize| {
-            if frames.star_weight == 0.0 {
-                return (0.0, 0.0);
+        let (mut stars, mut shares) = ([0.0; LANES], [0.0; LANES]);
+        if frames.star_weight > 0.0 && !options.posterior {
+            for column in 0..range.len() {
+                stars[column] = self.posterior_weight * posteriors.stars()[column];
+                shares[column] =
+                    (1.0 - frames.star_weight / frames.blank_boost) * frames.row(0)[column] / frames.stars[column];
             }
-            let boost = frames.blank_boost;
-            let share = (1.0 - frames.star_weight / boost) * frames.row(0)[column] / frames.stars[column];
-            (self.posterior_weight * posteriors.stars()[column], share)
-        };
+        }
+        let mut of_probability = [0.0; LANES];
+        if is_softmax && !options.posterior {
+            let others = options.label_smoothing + consistency.map_or(0.0, |(_, weight)| *weight);
+            for (column, of_probability) in of_probability.iter_mut().enumerate() {
+                *of_probability = factor * (self.weight - (1.0 - shares[column]) * stars[column] + others);
+            }
+        }
+        // The classes that occur are the small difference of two numbers: it is taken in float64.
+        for slot in 0..classes.classes.len() {
+            let over_boost = classes.boosts.get(slot).map_or(1.0, |boost| 1.0 / boost.0);
+            let (probabilities, posteriors) = (frames.row(slot), posteriors.row(slot));
+            for (column, slope) in slopes[slot * LANES..][..LANES].iter_mut().enumerate() {
+                *slope = of_probability[column] * (probabilities[column] * over_boost)
+                    + factor_of_posterior * posteriors[column];
+            }
+        }
+        for (column, (slope, star)) in slopes.iter_mut().zip(stars).enumerate() {
+            *slope -= factor * shares[column] * star;
+        }
         for (column, t) in range.enumerate() {
             let Softmax { shift, normal } = softmax[t - *start];
-            let (star, share) = star(column);
-            let mass = self.weight - (1.0 - share) * star;
-            let of_probability = match is_softmax && !options.posterior {
-                true => factor * (mass + options.label_smoothing + consistency.map_or(0.0, |(_, weight)| *weight)),
-                false => 0.0,
-            };
+            let of_probability = of_probability[column];
             strip.read_and_write(t, *start, buffers, |x, out| {
                 let x = divided(x, options.temperature, tempered);
                 match of_probability {
@@ -582,16 +633,8 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
                         dispatch!(level(), simd => rows::exp_scaled_in(simd, x, shift, scale, out));
                     }
                 }
-                // The classes that occur are the small difference of two numbers: it is taken in float64.
-                let of_posterior = if options.posterior { 1.0 } else { -factor * self.posterior_weight };
-                for (slot, &class) in classes.classes.iter().enumerate() {
-                    let boost = classes.boosts.get(slot).map_or(1.0, |boost| boost.0);
-                    let probability = of_probability * (frames.row(slot)[column] / boost);
-                    out[class] = E::Float::from_f64(probability + of_posterior * posteriors.row(slot)[column]);
-                }
-                if star != 0.0 {
-                    let blank = &mut out[ctc.blank];
-                    *blank = E::Float::from_f64(blank.to_f64() - factor * share * star);
+                for (row, &class) in slopes.chunks_exact(LANES).zip(&classes.classes) {
+                    out[class] = E::Float::from_f64(row[column]);
                 }
                 if options.posterior {
                     return;

@@ -10,9 +10,11 @@ use super::math;
 /// The width is fixed, so that the lanes, and with them the roundings, are the same on every instruction set. Sums are
 /// kept in float64 lanes: a float32 sum of exponentials loses what is small beside the largest (which is exactly 1), and
 /// that is the whole of a loss near 0.
-pub trait Lanes: SimdFloatElement {
+pub trait Lanes: SimdFloatElement + Default + 'static {
     /// How many numbers a vector holds.
     const LANES: usize;
+    /// As many zeros as there are lanes, then as many ones.
+    const STEPS: &'static [Self];
     /// The number that takes part in no maximum, and whose exponential is 0.
     const NEGATIVE_INFINITY: Self;
     /// A vector of them.
@@ -26,12 +28,15 @@ pub trait Lanes: SimdFloatElement {
     fn accumulate<S: Simd>(sum: Self::Sum<S>, vector: Self::Vector<S>) -> Self::Sum<S>;
     /// Folds the lanes into one number: halves onto halves, in this one order.
     fn fold<S: Simd>(sum: Self::Sum<S>) -> f64;
+    /// The sums of eight columns that lie side by side in rows of eight.
+    fn columns<S: Simd>(sum: Self::Sum<S>) -> [f64; 8];
     /// exp of numbers that are at most 0; see [`math`].
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
 }
 
 impl Lanes for f32 {
     const LANES: usize = 16;
+    const STEPS: &'static [Self] = &steps_f32();
     const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
     type Vector<S: Simd> = f32x16<S>;
     type Sum<S: Simd> = (f64x8<S>, f64x8<S>);
@@ -53,6 +58,11 @@ impl Lanes for f32 {
     }
 
     #[inline(always)]
+    fn columns<S: Simd>(sum: Self::Sum<S>) -> [f64; 8] {
+        (sum.0 + sum.1).to_array()
+    }
+
+    #[inline(always)]
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
         math::exp_f32x16(simd, x)
     }
@@ -60,6 +70,7 @@ impl Lanes for f32 {
 
 impl Lanes for f64 {
     const LANES: usize = 8;
+    const STEPS: &'static [Self] = &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
     const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
     type Vector<S: Simd> = f64x8<S>;
     type Sum<S: Simd> = f64x8<S>;
@@ -80,9 +91,24 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
+    fn columns<S: Simd>(sum: Self::Sum<S>) -> [f64; 8] {
+        sum.to_array()
+    }
+
+    #[inline(always)]
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
         math::exp_f64x8(simd, x)
     }
+}
+
+const fn steps_f32() -> [f32; 32] {
+    let mut steps = [0.0; 32];
+    let mut lane = 16;
+    while lane < 32 {
+        steps[lane] = 1.0;
+        lane += 1;
+    }
+    steps
 }
 
 fn fold(lanes: [f64; 8]) -> f64 {

@@ -33,6 +33,22 @@ pub(crate) fn tail<T: Lanes, S: Simd>(simd: S, rest: &[T], fill: T) -> T::Vector
     vector
 }
 
+/// The last, unfilled vector of a row, filled up with −∞: what follows the first `done` numbers.
+///
+/// Rows of at least one vector are read from `LANES` numbers before their end, and what was read before is blotted out:
+/// copying a few numbers into a vector costs more than all the rest of a short row.
+#[inline(always)]
+fn last<T: Lanes, S: Simd>(simd: S, row: &[T], done: usize) -> T::Vector<S> {
+    if row.len() < T::LANES {
+        return tail(simd, row, T::NEGATIVE_INFINITY);
+    }
+    let nothing = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
+    let first = row.len() - T::LANES;
+    let last = T::Vector::<S>::from_slice(simd, &row[first..]);
+    let new = T::Vector::<S>::from_slice(simd, &T::STEPS[T::LANES - (done - first)..][..T::LANES]);
+    new.simd_gt(T::Vector::<S>::splat(simd, T::default())).select(last, nothing)
+}
+
 /// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
 pub(crate) fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
@@ -49,7 +65,7 @@ pub(crate) fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
         chains[0] = chains[0].max(T::Vector::<S>::from_slice(simd, chunk));
     }
     if !chunks.remainder().is_empty() {
-        chains[1] = chains[1].max(tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY));
+        chains[1] = chains[1].max(last(simd, row, row.len() - chunks.remainder().len()));
     }
     chains[0].max(chains[1]).max(chains[2].max(chains[3])).reduce_max()
 }
@@ -64,7 +80,7 @@ pub(crate) fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64
         sum = T::accumulate(sum, T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift));
     }
     if !chunks.remainder().is_empty() {
-        let x = tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY);
+        let x = last(simd, row, row.len() - chunks.remainder().len());
         sum = T::accumulate(sum, T::exp(simd, x - shift));
     }
     T::fold(sum)
@@ -82,14 +98,39 @@ pub(crate) fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, o
         e.store_slice(out);
         sum = T::accumulate(sum, e);
     }
-    let rest = outs.into_remainder();
-    if !rest.is_empty() {
-        let e = T::exp(simd, tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY) - shift);
-        let length = rest.len();
-        rest.copy_from_slice(&e.as_slice()[..length]);
+    let rest = chunks.remainder().len();
+    if rest > 0 {
+        let e = T::exp(simd, last(simd, row, row.len() - rest) - shift);
+        store_tail(e, out, rest);
         sum = T::accumulate(sum, e);
     }
     T::fold(sum)
+}
+
+/// The largest number of each of eight columns, and Σ exp(x − largest): eight short rows at once, which lie across. There
+/// must be an even number of rows of eight.
+#[inline(always)]
+pub(crate) fn softmax_of_columns<T: Lanes, S: Simd>(simd: S, columns: &[T]) -> ([T; 8], [f64; 8]) {
+    let mut largest = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
+    for rows in columns.chunks_exact(T::LANES) {
+        largest = largest.max(T::Vector::<S>::from_slice(simd, rows));
+    }
+    let lanes = largest.as_slice();
+    let mut shifts = [T::NEGATIVE_INFINITY; 16];
+    for row in lanes.chunks_exact(8) {
+        for (shift, &value) in shifts.iter_mut().zip(row) {
+            *shift = if value > *shift { value } else { *shift };
+        }
+    }
+    shifts.copy_within(..8, 8);
+    let shift = T::Vector::<S>::from_slice(simd, &shifts[..T::LANES]);
+    let mut sum = T::zero(simd);
+    for rows in columns.chunks_exact(T::LANES) {
+        sum = T::accumulate(sum, T::exp(simd, T::Vector::<S>::from_slice(simd, rows) - shift));
+    }
+    let mut first = [T::NEGATIVE_INFINITY; 8];
+    first.copy_from_slice(&shifts[..8]);
+    (first, T::columns::<S>(sum))
 }
 
 /// Writes factor · exp(xⱼ − shift), where no xⱼ is above `shift`.
@@ -101,11 +142,20 @@ pub(crate) fn exp_scaled_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, fac
     for (chunk, out) in (&mut chunks).zip(&mut outs) {
         (T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift) * factor).store_slice(out);
     }
-    let rest = outs.into_remainder();
-    if !rest.is_empty() {
-        let e = T::exp(simd, tail(simd, chunks.remainder(), T::NEGATIVE_INFINITY) - shift) * factor;
-        let length = rest.len();
-        rest.copy_from_slice(&e.as_slice()[..length]);
+    let rest = chunks.remainder().len();
+    if rest > 0 {
+        store_tail(T::exp(simd, last(simd, row, row.len() - rest) - shift) * factor, out, rest);
+    }
+}
+
+/// Writes the `rest` numbers of the last vector that [`last`] read anew.
+#[inline(always)]
+fn store_tail<T: Lanes, S: Simd>(vector: impl SimdFloat<S, Element = T>, out: &mut [T], rest: usize) {
+    let length = out.len();
+    let lanes = vector.as_slice();
+    match length < T::LANES {
+        true => out.copy_from_slice(&lanes[..length]),
+        false => out[length - rest..].copy_from_slice(&lanes[T::LANES - rest..]),
     }
 }
 
@@ -138,6 +188,18 @@ mod tests {
             let max = f64::from(max);
             let truth: f64 = row.iter().map(|&x| (x - max).exp()).sum();
             assert!((exp_sum(&row, max) - truth).abs() <= 1e-14 * truth);
+        }
+    }
+
+    #[test]
+    fn columns_are_rows_that_lie_across() {
+        let height = 10;
+        let columns: Vec<f32> = (0..8 * height).map(|i| ((i * 37) % 101) as f32 / 7.0 - 6.0).collect();
+        let (largest, sums) = dispatch!(level(), simd => softmax_of_columns(simd, &columns));
+        for column in 0..8 {
+            let row: Vec<f32> = (0..height).map(|i| columns[8 * i + column]).collect();
+            assert_eq!(largest[column], maximum(&row));
+            assert!((sums[column] / exp_sum(&row, largest[column]) - 1.0).abs() < 1e-15);
         }
     }
 

@@ -163,7 +163,12 @@ impl Chain {
     /// The states that are reached in `steps` steps from this end, and from which the other end can be reached in the
     /// steps that are left.
     pub(super) fn places(&self, steps: usize) -> Places {
-        let reached = |most: usize| self.steps.partition_point(|&needed| needed <= most);
+        // Without repeats label i takes i + 1 steps.
+        let has_repeats = self.needed() > self.labels();
+        let reached = |most: usize| match has_repeats {
+            true => self.steps.partition_point(|&needed| needed <= most),
+            false => most.min(self.labels()),
+        };
         let places = |range: Range<usize>| match self.backward {
             true => self.labels() + 1 - range.end.max(range.start)..self.labels() + 1 - range.start,
             false => range,
@@ -175,9 +180,9 @@ impl Chain {
         Places { blanks: places(blanks), labels: places(labels) }
     }
 
-    /// The tiles that are passed in steps `steps`, from their sources before the first step to their ends after the last.
-    pub(super) fn tiles_of(&self, steps: &Range<usize>) -> Range<usize> {
-        let (before, after) = (self.places(steps.start).tiles(), self.places(steps.end).tiles());
-        if self.backward { after.start..before.end } else { before.start..after.end }
+    /// The tiles that are passed on the way from places to later ones.
+    pub(super) fn passed(&self, from: &Places, to: &Places) -> Range<usize> {
+        let (from, to) = (from.tiles(), to.tiles());
+        if self.backward { to.start..from.end } else { from.start..to.end }
     }
 }

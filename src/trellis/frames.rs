@@ -52,6 +52,7 @@ impl Frames {
     }
 
     /// The probability of a slot in each frame.
+    #[inline]
     pub(crate) fn row(&self, slot: usize) -> &[f64] {
         &self.probabilities[slot * LANES..][..LANES]
     }

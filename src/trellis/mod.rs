@@ -2,7 +2,7 @@
 //!
 //! A path is in one state in each frame. α of a state is the probability of all beginnings of paths that end there, β of
 //! all that follows; α β over the total is the state's posterior. Both are products of thousands of probabilities, and
-//! states of one frame lie further apart than any float reaches. So a state is a [`Scaled`](scaled::Scaled) number, a mantissa and an
+//! states of one frame lie further apart than any float reaches. So a state is a [`Scaled`] number, a mantissa and an
 //! exponent of its own. A scale for each frame is silently wrong; logarithms lose digits with every frame, and cost an
 //! exponential and a logarithm for every state.
 //!
@@ -40,7 +40,7 @@ use crate::error::Error;
 use crate::input::zeros;
 use crate::parallel::Ticker;
 use crate::simd::level;
-use crate::simd::scaled::{self, BOTTOM};
+use crate::simd::scaled::{self, BOTTOM, Scaled};
 
 /// How many frames a block has, and how many pairs of states a tile: as many as numbers a vector.
 pub(crate) const LANES: usize = scaled::LANES;
@@ -53,6 +53,9 @@ const PAD: usize = 2 * LANES;
 const NO_ARC: f64 = 2.0 * BOTTOM;
 /// Rows left behind are at most this many numbers; of longer sequences only every so many blocks leave one.
 const MOST_KEPT: usize = 1 << 25;
+
+/// After so many runs that went well a larger one is tried.
+const PATIENCE: usize = 16;
 
 /// Modes of the recursion: go on; keep what arrives at each state; meet what was kept.
 const PASS: u8 = 0;
@@ -102,6 +105,7 @@ impl Kept {
     fn set(&mut self, columns: usize, tiles: usize) -> Result<(), Error> {
         self.stride = tiles * LANES + 2 * PAD;
         self.written = 0..0;
+        self.exponent_row = [0; LANES];
         for (rows, nothing) in [(&mut self.mantissas, 0.0), (&mut self.exponents, BOTTOM)] {
             for rows in rows {
                 grow(rows, columns * self.stride)?;
@@ -143,6 +147,15 @@ impl Kept {
         f64x8::from_slice(simd, &self.exponents[kind][at..at + LANES])
     }
 
+    /// What the other end kept of the states of a tile.
+    #[inline(always)]
+    fn state<S: Simd, const BACK: bool>(&self, simd: S, kind: usize, column: usize, tile: usize) -> Scaled<S> {
+        Scaled {
+            mantissa: self.mantissas(simd, kind, column, tile, BACK),
+            exponent: self.exponents(simd, kind, self.exponent_row[column], tile, BACK),
+        }
+    }
+
     /// Makes the places beside `tiles` empty, where some were kept before.
     fn clear_around(&mut self, columns: Range<usize>, tiles: &Range<usize>) {
         let Range { start, end } = self.written;
@@ -171,6 +184,9 @@ pub(crate) struct Meeting {
     posteriors: Vec<f64>,
     /// The same for the label at each place, where that is asked for.
     by_place: Vec<f64>,
+    /// The same frame by frame, for each place, until they are added.
+    aside: Vec<f64>,
+    has_aside: bool,
     /// The place of label 0.
     first_place: usize,
     /// Posteriors of stars in each frame.
@@ -190,13 +206,24 @@ impl Meeting {
         }
     }
 
-    fn add_labels_of_column(&mut self, posteriors: [f64; LANES], slots: &[u32], tile: usize, column: usize) {
-        for (lane, (posterior, &slot)) in posteriors.into_iter().zip(slots).enumerate() {
-            self.posteriors[slot as usize * LANES + column] += posterior;
-            if !self.by_place.is_empty() {
-                self.by_place[(tile * LANES + lane) * LANES + column] += posterior;
-            }
+    /// Puts posteriors of a tile in one frame aside; they are added with those of the other frames of the block.
+    #[inline(always)]
+    fn put_aside<S: Simd>(&mut self, tile: usize, column: usize, posteriors: f64x8<S>) {
+        self.has_aside = true;
+        posteriors.store_slice(&mut self.aside[(tile * LANES + column) * LANES..][..LANES]);
+    }
+
+    /// Adds what was put aside.
+    #[inline(always)]
+    fn add_aside<S: Simd>(&mut self, simd: S, slots: &[u32]) {
+        let mut aside = std::mem::take(&mut self.aside);
+        for (tile, (rows, slots)) in aside.chunks_exact_mut(LANES * LANES).zip(slots.chunks_exact(LANES)).enumerate() {
+            let columns = recursion::square(simd, rows);
+            self.add_labels(simd, slots, tile, columns);
+            rows.fill(0.0);
         }
+        self.aside = aside;
+        self.has_aside = false;
     }
 
     fn clear(&mut self) {
@@ -243,6 +270,7 @@ impl Meeting {
     }
 
     /// The posterior of a slot's class in each frame of the block.
+    #[inline]
     pub(crate) fn row(&self, slot: usize) -> &[f64] {
         &self.posteriors[slot * LANES..][..LANES]
     }
@@ -253,6 +281,9 @@ impl Meeting {
 struct Front {
     /// The states now, and room for the next.
     states: [Vec<f64>; 2],
+    /// How many frames to try at once, and how often that went well since.
+    size: usize,
+    successes: usize,
 }
 
 /// One end of the frames, with all that a thread needs to go from there.
@@ -336,6 +367,7 @@ impl Course {
 
 impl Front {
     fn grow(&mut self, tiles: usize) -> Result<(), Error> {
+        (self.size, self.successes) = (LANES, 0);
         self.states.iter_mut().try_for_each(|row| grow(row, tiles * TILE))
     }
 
@@ -350,9 +382,10 @@ impl Front {
         self.states[0][..row.len()].copy_from_slice(row);
     }
 
-    /// Goes over one block of frames.
+    /// Goes over one block of frames, from its own states or from `given` ones.
     fn advance<const MODE: u8>(
         &mut self,
+        given: Option<&[f64]>,
         chain: &Chain,
         course: Course,
         block: usize,
@@ -363,11 +396,12 @@ impl Front {
         let backward = chain.backward;
         let before = course.steps(backward, block);
         let column = |step: usize| if backward { frames.count - 1 - step } else { step };
-        let (mut done, mut size) = (0, frames.count);
+        let mut done = 0;
+        let mut here = chain.places(before);
         while done < frames.count {
             // Runs do not go over frames in which some class has no probability.
             let is_alone = |step: usize| frames.is_deep || chain.is_shaped() || frames.has_zero[column(step)];
-            let mut count = size.min(frames.count - done);
+            let mut count = self.size.clamp(1, frames.count - done);
             count = (1..count).find(|&i| is_alone(done) || is_alone(done + i)).unwrap_or(count);
             if MODE == MEET {
                 let row = kept.exponent_row[column(done)];
@@ -377,16 +411,13 @@ impl Front {
                 true => frames.count - done - count..frames.count - done,
                 false => done..done + count,
             };
-            let steps = before + done..before + done + count;
-            let piece = Piece {
-                columns,
-                backward,
-                tiles: chain.tiles_of(&steps),
-                reached: chain.places(steps.start).tiles(),
-                inside: chain.places(steps.end),
-            };
-            let [from, to] = &mut self.states;
+            let next = chain.places(before + done + count);
+            let piece =
+                Piece { columns, backward, tiles: chain.passed(&here, &next), reached: here.tiles(), inside: next };
+            let [own, to] = &mut self.states;
+            let from = if done == 0 { given.unwrap_or(own) } else { own };
             let mut is_done = !is_alone(done)
+                && count > 1
                 && match backward {
                     false => dispatch!(level(), simd => recursion::run::<_, MODE, false>(
                         simd, chain, frames, &piece, from, to, kept, meeting,
@@ -411,17 +442,25 @@ impl Front {
             }
             if is_done {
                 if MODE == KEEP {
-                    kept.clear_around(piece.columns, &piece.tiles);
+                    kept.clear_around(piece.columns.clone(), &piece.tiles);
                 }
                 self.states.swap(0, 1);
+                here = piece.inside;
                 done += count;
-                size = 2 * count;
+                // Sharp scores stay sharp for a while: larger runs are tried again now and then only.
+                self.successes += 1;
+                if self.successes >= PATIENCE {
+                    (self.size, self.successes) = ((2 * self.size).clamp(1, LANES), 0);
+                }
             } else {
                 if MODE == MEET {
                     meeting.clear_columns(&piece.columns);
                 }
-                size = count.div_ceil(2);
+                (self.size, self.successes) = (count.div_ceil(2), 0);
             }
+        }
+        if MODE == MEET && meeting.has_aside {
+            dispatch!(level(), simd => meeting.add_aside(simd, &chain.slots));
         }
     }
 }
@@ -477,7 +516,7 @@ impl Workshop {
                 end.left_behind[place / course.every * row..][..row].copy_from_slice(&end.front.states[0][..row]);
             }
             let Self { frames, kept, meeting, .. } = self;
-            end.front.advance::<PASS>(&end.chain, course, block, frames, kept, meeting);
+            end.front.advance::<PASS>(None, &end.chain, course, block, frames, kept, meeting);
         }
         Ok(())
     }
@@ -498,19 +537,24 @@ impl Workshop {
             true => course.blocks() - course.middle(),
             false => course.middle(),
         };
-        grow(&mut self.section, course.every.min(places) * row)?;
+        let is_sparse = course.every > 1;
+        if is_sparse {
+            grow(&mut self.section, course.every * row)?;
+        }
         for section in (0..places.div_ceil(course.every)).rev() {
             let places = section * course.every..places.min((section + 1) * course.every);
-            self.other.restore(&left_behind[section * row..][..row]);
-            for place in places.clone() {
-                let at = (place - places.start) * row;
-                self.section[at..at + row].copy_from_slice(&self.other.states[0][..row]);
-                if place + 1 < places.end {
-                    let block = course.order(backward, place);
-                    ticker.tick(LANES * row / 2)?;
-                    self.read(course, block, visitor)?;
-                    let Self { frames, other, kept, meeting, .. } = self;
-                    other.advance::<PASS>(other_chain, course, block, frames, kept, meeting);
+            if is_sparse {
+                self.other.restore(&left_behind[section * row..][..row]);
+                for place in places.clone() {
+                    let at = (place - places.start) * row;
+                    self.section[at..at + row].copy_from_slice(&self.other.states[0][..row]);
+                    if place + 1 < places.end {
+                        let block = course.order(backward, place);
+                        ticker.tick(LANES * row / 2)?;
+                        self.read(course, block, visitor)?;
+                        let Self { frames, other, kept, meeting, .. } = self;
+                        other.advance::<PASS>(None, other_chain, course, block, frames, kept, meeting);
+                    }
                 }
             }
             for place in places.clone().rev() {
@@ -518,10 +562,13 @@ impl Workshop {
                 ticker.tick(2 * LANES * row)?;
                 self.read(course, block, visitor)?;
                 let Self { frames, other, section, kept, meeting } = self;
-                other.restore(&section[(place - places.start) * row..][..row]);
-                other.advance::<KEEP>(other_chain, course, block, frames, kept, meeting);
+                let given = match is_sparse {
+                    true => &section[(place - places.start) * row..][..row],
+                    false => &left_behind[place * row..][..row],
+                };
+                other.advance::<KEEP>(Some(given), other_chain, course, block, frames, kept, meeting);
                 meeting.clear();
-                front.advance::<MEET>(chain, course, block, frames, kept, meeting);
+                front.advance::<MEET>(None, chain, course, block, frames, kept, meeting);
                 dispatch!(level(), simd => {
                     frames.flatten(simd);
                     meeting.finish(simd, frames);
@@ -565,9 +612,11 @@ impl Trellis {
             }
             workshop.other.grow(tiles)?;
             workshop.kept.set(LANES, tiles)?;
-            let Meeting { posteriors, by_place, first_place, .. } = &mut workshop.meeting;
+            let Meeting { posteriors, by_place, aside, first_place, .. } = &mut workshop.meeting;
             posteriors.clear();
             posteriors.resize((slots + 1) * LANES, 0.0);
+            aside.clear();
+            aside.resize(tiles * LANES * LANES, 0.0);
             by_place.clear();
             if wants == Wants::Labels {
                 by_place.resize(tiles * LANES * LANES, 0.0);

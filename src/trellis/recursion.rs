@@ -15,32 +15,34 @@
 //!
 //! A state is x · 2ᴱ, with x in [1, 2) before the run, or 0. First E is *raised* where a predecessor lies more than K bits
 //! above, so that no arc is heavier than 2ᴷ: E = max(E, E of the pair before − K), along the whole chain. With n frames
-//! K n = [`REACH`]. A path through the run multiplies x by n arcs, by n probabilities, and 3ⁿ paths lead to a state at
-//! most, so that all of them together bring less than 2^(1 + REACH + 2 n + growth), where `growth` is what probabilities
+//! K n = reach. A path through the run multiplies x by n arcs, by n probabilities, and 3ⁿ paths lead to a state at
+//! most, so that all of them together bring less than 2^(1 + reach + 2 n + growth), where `growth` is what probabilities
 //! above 1 bring (0 but for scores that are not normalised). Hence
 //!
 //! * nothing overflows, and
 //! * what is lost on the way, because a product or a power of two is below 2⁻¹⁰²² and becomes 0, brings a state less than
-//!   2^(−1022 + 1 + REACH + 2 n + growth) in the end. A state that is not below 2⁻ᶠ at the end, F = [`FLOOR`] − growth,
+//!   2^(−1022 + 1 + reach + 2 n + growth) in the end. A state that is not below 2⁻ᶠ at the end, F = 945 − reach − growth,
 //!   has lost less than 2⁻⁵⁸ of itself.
 //!
 //! So the run is right if no state that matters ends below its floor. If one does, or is 0, the run is repeated with fewer
-//! frames, from the same states, and at last frame by frame.
+//! frames, from the same states, and at last frame by frame. Frames in which some class has no probability at all are
+//! always taken alone, because a state that is 0 would tell nothing.
 
 use std::ops::Range;
 
 use fearless_simd::prelude::*;
 use fearless_simd::{f64x4, f64x8};
 
-use super::chain::Chain;
+use super::chain::{Chain, Places};
 use super::frames::Frames;
 use super::{KEEP, Kept, LANES, MEET, Meeting, Piece, TILE};
 use crate::simd::scaled::{self, BOTTOM, Scaled, power};
 
-/// The bits that arcs may add in a run.
-const REACH: f64 = 320.0;
-/// The bits that a state may lie below its exponent at the end of one.
-const FLOOR: f64 = 625.0;
+/// The bits that arcs may add in a run of eight frames, and in a shorter one. Short runs are for sharp scores, whose
+/// states fall further.
+const REACH: [f64; 2] = [320.0, 200.0];
+/// The bits that reach, growth, and the fall of a state to its end may have together.
+const ROOM: f64 = 945.0;
 /// The bits that a posterior may lie above the product of its mantissas.
 const HEIGHT: f64 = 680.0;
 
@@ -120,6 +122,16 @@ fn transposed<S: Simd>(rows: [f64x8<S>; 8]) -> [f64x8<S>; 8] {
     ]
 }
 
+/// Eight rows of eight, transposed.
+#[inline(always)]
+pub(super) fn square<S: Simd>(simd: S, numbers: &[f64]) -> [f64x8<S>; 8] {
+    let mut rows = [f64x8::splat(simd, 0.0); 8];
+    for (row, numbers) in rows.iter_mut().zip(numbers.chunks_exact(LANES)) {
+        *row = f64x8::from_slice(simd, numbers);
+    }
+    transposed(rows)
+}
+
 /// Column by column, what the rows of eight labels hold.
 #[inline(always)]
 fn columns<S: Simd>(simd: S, table: &[f64], slots: &[u32]) -> [f64x8<S>; 8] {
@@ -128,6 +140,23 @@ fn columns<S: Simd>(simd: S, table: &[f64], slots: &[u32]) -> [f64x8<S>; 8] {
         *row = f64x8::from_slice(simd, &table[slot as usize * LANES..][..LANES]);
     }
     transposed(rows)
+}
+
+/// The same for the columns of a piece; few are read one by one.
+#[inline(always)]
+fn emissions_of<S: Simd>(simd: S, table: &[f64], slots: &[u32], piece: &Piece) -> [f64x8<S>; 8] {
+    if piece.columns.len() > 2 {
+        return columns(simd, table, slots);
+    }
+    let mut emissions = [f64x8::splat(simd, 0.0); 8];
+    for column in piece.columns.clone() {
+        let mut lanes = [0.0; LANES];
+        for (lane, &slot) in lanes.iter_mut().zip(slots) {
+            *lane = table[slot as usize * LANES + column];
+        }
+        emissions[column] = f64x8::from_slice(simd, &lanes);
+    }
+    emissions
 }
 
 /// Advances over the columns of a piece at once. Returns whether the result is right; if not, `to` and the columns of the
@@ -149,7 +178,8 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
     let count = piece.columns.len();
     let growth: f64 = frames.growth[..frames.count].iter().sum();
     let splat = |value: f64| f64x8::splat(simd, value);
-    let fall = splat((REACH / count as f64).floor());
+    let reach = REACH[usize::from(count < LANES)];
+    let fall = splat((reach / count as f64).floor());
     let (bottom, zero) = (splat(BOTTOM), splat(0.0));
     let lanes = f64x8::from_slice(simd, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     // By how much the exponent before a vector has fallen in each of its lanes.
@@ -160,6 +190,8 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
     }
     let bounds = |places: &Range<usize>| (splat(places.start as f64), splat(places.end as f64));
     let (blanks_inside, labels_inside) = (bounds(&piece.inside.blanks), bounds(&piece.inside.labels));
+    let Places { blanks: inside, labels } = &piece.inside;
+    let whole = inside.start.max(labels.start).div_ceil(LANES)..inside.end.min(labels.end) / LANES;
     let mut highest = bottom;
     let mut label_exponent_before = bottom;
     let mut labels_before = [zero; LANES];
@@ -171,24 +203,35 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
         let slots = &chain.slots[tile * LANES..][..LANES];
         let own_blank = load(simd, state, 0);
         let own_label = load(simd, state, 1);
-        // The highest exponent so far, falling by K with every pair: a prefix maximum in three steps.
-        let mut peak = own_blank.exponent.max(own_label.exponent);
-        if BACK {
-            peak = peak.max(peak.slide::<1>(bottom) - fall);
-            peak = peak.max(peak.slide::<2>(bottom) - (fall + fall));
-            peak = peak.max(peak.slide::<4>(bottom) - (fall + fall) * 2.0);
+        let own_peak = own_blank.exponent.max(own_label.exponent);
+        let least = behind::<S, BACK>(highest, own_peak) - fall;
+        let is_low =
+            own_blank.exponent.simd_lt(least) | own_label.exponent.simd_lt(least.max(own_blank.exponent - fall));
+        let (mut blank, mut label) = (own_blank.mantissa, own_label.mantissa);
+        let (mut blank_exponent, mut label_exponent) = (own_blank.exponent, own_label.exponent);
+        if is_low.any_true() {
+            // The highest exponent so far, falling by K with every pair: a prefix maximum in three steps.
+            let mut peak = own_peak;
+            if BACK {
+                peak = peak.max(peak.slide::<1>(bottom) - fall);
+                peak = peak.max(peak.slide::<2>(bottom) - (fall + fall));
+                peak = peak.max(peak.slide::<4>(bottom) - (fall + fall) * 2.0);
+            } else {
+                peak = peak.max(bottom.slide::<7>(peak) - fall);
+                peak = peak.max(bottom.slide::<6>(peak) - (fall + fall));
+                peak = peak.max(bottom.slide::<4>(peak) - (fall + fall) * 2.0);
+            }
+            peak = peak.max(highest - further);
+            let least = behind::<S, BACK>(highest, peak) - fall;
+            highest = splat(if BACK { peak[0] } else { peak[7] });
+            blank_exponent = blank_exponent.max(least);
+            label_exponent = label_exponent.max(least.max(blank_exponent - fall));
+            blank = blank * power(own_blank.exponent - blank_exponent);
+            label = label * power(own_label.exponent - label_exponent);
         } else {
-            peak = peak.max(bottom.slide::<7>(peak) - fall);
-            peak = peak.max(bottom.slide::<6>(peak) - (fall + fall));
-            peak = peak.max(bottom.slide::<4>(peak) - (fall + fall) * 2.0);
+            // No state lies low beside its neighbour, so none does beside others.
+            highest = splat(if BACK { own_peak[0] } else { own_peak[7] });
         }
-        peak = peak.max(highest - further);
-        let least = behind::<S, BACK>(highest, peak) - fall;
-        highest = splat(if BACK { peak[0] } else { peak[7] });
-        let blank_exponent = own_blank.exponent.max(least);
-        let label_exponent = own_label.exponent.max(least.max(blank_exponent - fall));
-        let mut blank = own_blank.mantissa * power(own_blank.exponent - blank_exponent);
-        let mut label = own_label.mantissa * power(own_label.exponent - label_exponent);
         // The arcs.
         let before = behind::<S, BACK>(label_exponent_before, label_exponent);
         label_exponent_before = label_exponent;
@@ -196,7 +239,7 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
         let to_blank = power(before - blank_exponent);
         let to_label = power(blank_exponent - label_exponent);
         let over = power((before + skip) - label_exponent);
-        let emissions = columns(simd, &frames.probabilities, slots);
+        let emissions = emissions_of(simd, &frames.probabilities, slots, piece);
         let mut factor = zero;
         if MODE == KEEP {
             kept.keep_exponents(1, piece.columns.start, tile, label_exponent);
@@ -226,20 +269,26 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
             meeting.add_labels(simd, slots, tile, transposed(posteriors));
         }
         let state: &mut [f64; TILE] = (&mut to[tile * TILE..][..TILE]).try_into().expect("a tile");
-        let place = lanes + splat((tile * LANES) as f64);
-        let end = Scaled { mantissa: blank, exponent: blank_exponent }.normal();
-        let is_inside = place.simd_ge(blanks_inside.0) & place.simd_lt(blanks_inside.1);
-        lowest = lowest.min(is_inside.select(end.exponent - blank_exponent, zero));
-        store(state, 0, end);
-        let end = Scaled { mantissa: label, exponent: label_exponent }.normal();
-        let is_inside = place.simd_ge(labels_inside.0) & place.simd_lt(labels_inside.1);
-        lowest = lowest.min(is_inside.select(end.exponent - label_exponent, zero));
-        store(state, 1, end);
+        let blank = Scaled { mantissa: blank, exponent: blank_exponent }.normal();
+        let label = Scaled { mantissa: label, exponent: label_exponent }.normal();
+        let blank_end = blank.exponent - blank_exponent;
+        let label_end = label.exponent - label_exponent;
+        if whole.contains(&tile) {
+            lowest = lowest.min(blank_end.min(label_end));
+        } else {
+            let place = lanes + splat((tile * LANES) as f64);
+            let is_inside = place.simd_ge(blanks_inside.0) & place.simd_lt(blanks_inside.1);
+            lowest = lowest.min(is_inside.select(blank_end, zero));
+            let is_inside = place.simd_ge(labels_inside.0) & place.simd_lt(labels_inside.1);
+            lowest = lowest.min(is_inside.select(label_end, zero));
+        }
+        store(state, 0, blank);
+        store(state, 1, label);
     }
     if MODE == KEEP {
         (piece.columns.clone()).for_each(|column| kept.exponent_row[column] = piece.columns.start);
     }
-    lowest.reduce_min() >= growth - FLOOR && height.reduce_max() <= HEIGHT - growth
+    lowest.reduce_min() >= growth + reach - ROOM && height.reduce_max() <= HEIGHT - growth
 }
 
 /// What arrives at the blanks and at the labels of a tile, before they multiply it by their own probabilities; and the
@@ -316,18 +365,13 @@ pub(super) fn frame<S: Simd, const MODE: u8, const BACK: bool>(
         store(state, 0, blank);
         store(state, 1, label);
         if MODE == MEET {
-            let met = |kind: usize, own: Scaled<S>| {
-                let other = Scaled {
-                    mantissa: kept.mantissas(simd, kind, column, tile, BACK),
-                    exponent: kept.exponents(simd, kind, kept.exponent_row[column], tile, BACK),
-                };
-                other.normal().times(own).times(over_total).to_f64()
-            };
             if !chain.stars.is_empty() {
-                let stars = met(0, blank) * f64x8::from_slice(simd, &chain.stars[tile * LANES..][..LANES]);
+                let met = blank.times(kept.state::<S, BACK>(simd, 0, column, tile).normal()).times(over_total).to_f64();
+                let stars = met * f64x8::from_slice(simd, &chain.stars[tile * LANES..][..LANES]);
                 meeting.stars[column] += stars.to_array().iter().sum::<f64>();
             }
-            meeting.add_labels_of_column(met(1, label).to_array(), slots, tile, column);
+            let met = label.times(kept.state::<S, BACK>(simd, 1, column, tile).normal()).times(over_total).to_f64();
+            meeting.put_aside(tile, column, met);
         }
     }
     if MODE == KEEP {
@@ -344,7 +388,7 @@ pub(super) fn total<S: Simd>(
     (back, back_states, back_steps): (&Chain, &[f64], usize),
     kept: &mut Kept,
 ) -> (f64, f64) {
-    let tiles = back.tiles_of(&(back_steps..back_steps + 1));
+    let tiles = back.passed(&back.places(back_steps), &back.places(back_steps + 1));
     let back_reached = back.places(back_steps).tiles();
     let mut before = Scaled::splat(simd, (0.0, BOTTOM));
     for tile in tiles.clone().rev() {
@@ -361,12 +405,8 @@ pub(super) fn total<S: Simd>(
     let reached = chain.places(steps).tiles();
     for tile in reached.clone() {
         let state = source(states, tile, &reached);
-        let other = |kind: usize| Scaled {
-            mantissa: kept.mantissas(simd, kind, 0, tile, false),
-            exponent: kept.exponents(simd, kind, 0, tile, false),
-        };
-        let blank = load(simd, state, 0).times(other(0)).normal();
-        let label = load(simd, state, 1).times(other(1)).normal();
+        let blank = load(simd, state, 0).times(kept.state::<S, false>(simd, 0, 0, tile)).normal();
+        let label = load(simd, state, 1).times(kept.state::<S, false>(simd, 1, 0, tile)).normal();
         sum = sum.plus_two(blank, label).normal();
     }
     let lanes = (0..LANES).map(|lane| (sum.mantissa[lane], sum.exponent[lane]));
