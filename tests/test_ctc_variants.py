@@ -435,7 +435,7 @@ def test_any_options_on_long_sequences() -> None:
     assert found >= 30
 
 
-@pytest.mark.parametrize("penalty", [30.0, 300.0, 600.0])
+@pytest.mark.parametrize("penalty", [30.0, 300.0, 500.0])
 def test_stars_that_cost_much(penalty: float) -> None:
     """They still are the only way where the blank is less probable than they are."""
     logits, target, _ = make_long("a blank that loses")
@@ -754,9 +754,8 @@ def test_no_frames_and_no_labels(name: str, scores: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of address space is asked for")
-@pytest.mark.xfail(strict=True, reason="the process is aborted where the entropy's rows do not fit")
 def test_memory_that_entropy_does_not_get(run_python: Run) -> None:
-    """The entropy keeps all of its states: 0.5 GB here."""
+    """With the gradient the entropy keeps all of its states: 1 GB here. The loss alone needs two rows."""
     done = run_python(
         """
         import resource
@@ -770,13 +769,14 @@ def test_memory_that_entropy_does_not_get(run_python: Run) -> None:
             used = int(pages.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)
         try:
-            seqloss_rs.ctc_loss(logits, target, entropy_weight=0.5)
+            seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)(logits, target, entropy_weight=0.5)
         except MemoryError:
             print("refused")
+        print(seqloss_rs.ctc_loss(logits, target, entropy_weight=0.5) > 0)
         """,
         check=False,
     )
-    assert (done.returncode, done.stdout.strip()) == (0, "refused")
+    assert (done.returncode, done.stdout.split()) == (0, ["refused", "True"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1239,7 +1239,6 @@ def test_posteriors_of_long_sequences(name: str, shape: str) -> None:
                 np.testing.assert_allclose(of_label.occupancy, 1.0, rtol=0, atol=100 * most)
 
 
-@pytest.mark.xfail(strict=True, reason="the blank gives away the posterior of stars, and falls below 0")
 def test_posteriors_beside_stars() -> None:
     """What stars stand for belongs to no class; a frame sums to what they leave."""
     generator = np.random.default_rng(56)
@@ -1339,9 +1338,9 @@ def test_posteriors_leave_the_logits_alone() -> None:
 # Errors
 
 WRONG: list[tuple[Options, type[Exception], str]] = [
-    ({"temperature": 0}, ValueError, "temperature is 0, expected a positive number"),
-    ({"temperature": -1.5}, ValueError, "temperature is -1.5, expected a positive number"),
-    ({"temperature": math.nan}, ValueError, "temperature is NaN, expected a positive number"),
+    ({"temperature": 0}, ValueError, "temperature is 0, expected a number from 0.000001 to 1000000"),
+    ({"temperature": -1.5}, ValueError, "temperature is -1.5, expected a number from 0.000001 to 1000000"),
+    ({"temperature": math.nan}, ValueError, "temperature is NaN, expected a number from 0.000001 to 1000000"),
     ({"temperature": math.inf}, ValueError, "temperature is inf, expected"),
     ({"temperature": "x"}, TypeError, "temperature is 'x', expected a number"),
     ({"temperature": 2.0, "scores": "log_probs"}, ValueError, 'temperature goes with scores="logits"'),
@@ -1352,17 +1351,17 @@ WRONG: list[tuple[Options, type[Exception], str]] = [
     ({"log_priors": [math.nan, 0.0, 0.0]}, ValueError, "log_priors[0] is NaN, expected a finite number"),
     ({"log_priors": "x"}, TypeError, "log_priors has dtype"),
     ({"log_priors": np.zeros(3), "prior_weight": "x"}, TypeError, "prior_weight is 'x', expected a number"),
-    ({"delay_penalty": math.inf}, ValueError, "delay_penalty is inf, expected a finite number"),
+    ({"delay_penalty": math.inf}, ValueError, "delay_penalty is inf, expected a number from -1000000 to 1000000"),
     ({"delay_penalty": None}, TypeError, "delay_penalty is None, expected a number"),
     ({"star": "x"}, ValueError, 'star is "x", expected one of "before", "between", "after"'),
     ({"star": ["before", "behind"]}, ValueError, 'star is "behind", expected one of "before", "between", "after"'),
     ({"star": 3}, TypeError, "star is"),
     ({"star": "after", "scores": "log_probs"}, ValueError, 'star goes with scores="logits"'),
-    ({"star_penalty": -1}, ValueError, "star_penalty is -1, expected a number of at least 0"),
-    ({"star_penalty": math.nan}, ValueError, "star_penalty is NaN, expected a number of at least 0"),
-    ({"entropy_weight": math.nan}, ValueError, "entropy_weight is NaN, expected a finite number"),
-    ({"focal_gamma": -1}, ValueError, "focal_gamma is -1, expected a number of at least 0"),
-    ({"focal_gamma": math.inf}, ValueError, "focal_gamma is inf, expected a number of at least 0"),
+    ({"star_penalty": -1}, ValueError, "star_penalty is -1, expected a number from 0 to 500"),
+    ({"star_penalty": math.nan}, ValueError, "star_penalty is NaN, expected a number from 0 to 500"),
+    ({"entropy_weight": math.nan}, ValueError, "entropy_weight is NaN, expected a number from -1000000 to 1000000"),
+    ({"focal_gamma": -1}, ValueError, "focal_gamma is -1, expected a number from 0 to 1000"),
+    ({"focal_gamma": math.inf}, ValueError, "focal_gamma is inf, expected a number from 0 to 1000"),
     ({"label_smoothing": 1}, ValueError, "label_smoothing is 1, expected a number in [0, 1)"),
     ({"label_smoothing": -0.1}, ValueError, "label_smoothing is -0.1, expected a number in [0, 1)"),
     ({"label_smoothing": math.nan}, ValueError, "label_smoothing is NaN, expected a number in [0, 1)"),
@@ -1375,7 +1374,7 @@ WRONG: list[tuple[Options, type[Exception], str]] = [
     (
         {"consistency_with": np.zeros((2, 5, 3)), "consistency_weight": -0.5},
         ValueError,
-        "consistency_weight is -0.5, expected a number of at least 0",
+        "consistency_weight is -0.5, expected a number from 0 to 1000000",
     ),
     ({"consistency_weight": "x"}, TypeError, "consistency_weight is 'x', expected a number"),
 ]

@@ -155,12 +155,12 @@ def ctc_loss(
         False: a label lasts one frame and equal labels need no blank between them, so that paths give the target when
         blanks are dropped ("selfless" CTC, [2]_).
     temperature : float
-        τ > 0: the softmax is that of logits / τ. Goes with ``scores="logits"``.
+        τ, from 1e-6 to 1e6: the softmax is that of logits / τ. Goes with ``scores="logits"``.
     log_priors : (C,) floats, optional
         Logarithms of the priors of the classes. Each frame of a path has p(c) / prior(c)^`prior_weight` for p(c), which
         makes alignments less peaky [3]_; the loss may then be negative. The gradient is p − γ as before.
     prior_weight : float
-        The weight of `log_priors`.
+        The weight of `log_priors`; no weighted prior may be beyond ±500.
     delay_penalty : float
         λ: paths are multiplied by exp(−λ Σⱼ (tⱼ − (T−1)/2)), tⱼ the frame in which label j begins: late ones count less
         if λ > 0 [4]_. The loss may be negative.
@@ -169,18 +169,18 @@ def ctc_loss(
         after the last [5]_. There a frame has q + w (1 − q) for the probability q of the blank. Goes with
         ``scores="logits"``; the loss may be negative, because a path may be counted in several ways.
     star_penalty : float
-        −ln w ≥ 0.
+        −ln w, from 0 to 500.
     entropy_weight : float
         β: ℓ − β H, with H the entropy (in nats) of the posterior of paths, against peaky distributions [6]_. One
         frame and state at a time: some 50 times slower.
     focal_gamma : float
-        γ ≥ 0: (1 − exp(−ℓ))^γ ℓ for ℓ [7]_.
+        γ from 0 to 1000: (1 − exp(−ℓ))^γ ℓ for ℓ [7]_, and 0 for ℓ ≤ 0.
     label_smoothing : float
         ε in [0, 1): (1 − ε) ℓ + ε Σₜ KL(u ‖ pₜ), with u uniform over the C classes [8]_.
     consistency_with : like `logits`, optional
         Another view of the same sequences (in the form and layout of `logits`), for CR-CTC [9]_:
-        `consistency_weight` Σₜ KL(p′ₜ ‖ pₜ) is added, where p′, the probabilities of the other view, is a constant. With
-        both views in one batch, each beside the other, half the sum is the loss of the paper with its gradient.
+        `consistency_weight` Σₜ KL(p′ₜ ‖ pₜ) is added, where p′, the probabilities of the other view, is a constant.
+        With both views in one batch, each beside the other, half the sum is the loss of the paper with its gradient.
     consistency_weight : float
         The weight of the consistency term, at least 0.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
@@ -218,7 +218,8 @@ def ctc_loss(
 
     References
     ----------
-    .. [1] Graves et al., 2006, https://doi.org/10.1145/1143844.1143891; ``torch.nn.functional.ctc_loss`` (PyTorch 2.13).
+    .. [1] Graves et al., 2006, https://doi.org/10.1145/1143844.1143891; ``torch.nn.functional.ctc_loss`` (PyTorch
+       2.13).
     .. [2] Laptev et al., 2021, https://arxiv.org/abs/2110.03098.
     .. [3] Huang et al., 2024, https://arxiv.org/abs/2406.02560.
     .. [4] Kang et al., 2022, https://arxiv.org/abs/2211.00490; ``k2.ctc_loss``.

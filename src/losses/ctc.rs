@@ -22,7 +22,7 @@
 //!
 //! They can be combined: (1 − ε) focal(ℓ) − β H + ε Σ KL(u ‖ p) + α Σ KL(p′ ‖ p).
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use fearless_simd::dispatch;
 
@@ -40,6 +40,9 @@ use crate::trellis::{Frames, LANES, Meeting, Topology, Trellis, Visitor, Wants};
 /// Rows of at most this many logits are taken eight at a time: what a row costs beside its exponentials (the largest and
 /// the sum across a vector, the last vector, which is not full) is then paid once for eight.
 const SHORT: usize = 128;
+
+/// Weights of paths may be exp of this at most, so that float64 holds them beside a probability.
+const MOST_NATS: f64 = 500.0;
 
 /// CTC with its checked inputs.
 pub struct Ctc<'a, E> {
@@ -59,8 +62,10 @@ pub struct Options<'a> {
     pub merge_repeated: bool,
     /// τ
     pub temperature: f64,
-    /// r: weighted logarithms of the priors of all classes.
+    /// Logarithms of the priors of all classes, ...
     pub log_priors: Option<Vec<f64>>,
+    /// ... and their weight.
+    pub prior_weight: f64,
     /// λ
     pub delay_penalty: f64,
     /// Where any class may stand, ...
@@ -73,8 +78,10 @@ pub struct Options<'a> {
     pub focal: f64,
     /// ε
     pub label_smoothing: f64,
-    /// Logits of another view of each sequence, and α.
-    pub consistency: Option<(Vec<AnyRows<'a>>, f64)>,
+    /// Logits of another view of each sequence, ...
+    pub views: Option<Vec<AnyRows<'a>>>,
+    /// ... and α.
+    pub consistency_weight: f64,
     /// Whether the gradient is to be the posterior γ itself.
     pub posterior: bool,
 }
@@ -86,13 +93,15 @@ impl Default for Options<'_> {
             merge_repeated: true,
             temperature: 1.0,
             log_priors: None,
+            prior_weight: 1.0,
             delay_penalty: 0.0,
             stars: Stars::default(),
             star_penalty: 0.0,
             entropy_weight: 0.0,
             focal: 0.0,
             label_smoothing: 0.0,
-            consistency: None,
+            views: None,
+            consistency_weight: 0.2,
             posterior: false,
         }
     }
@@ -100,29 +109,38 @@ impl Default for Options<'_> {
 
 impl Options<'_> {
     fn check(&self, scores: Scores, classes: usize) -> Result<(), Error> {
-        let finite = |name: &str, value: f64, least: f64, expected: &str| match value.is_finite() && value >= least {
+        let within = |name: &str, value: f64, range: RangeInclusive<f64>| match range.contains(&value) {
             true => Ok(()),
-            false => Err(Error::Value(format!("{name} is {value}, expected {expected}"))),
+            false => {
+                let (least, most) = range.into_inner();
+                Err(Error::Value(format!("{name} is {value}, expected a number from {least} to {most}")))
+            }
         };
-        finite("temperature", self.temperature, f64::MIN_POSITIVE, "a positive number")?;
-        finite("delay_penalty", self.delay_penalty, f64::MIN, "a finite number")?;
-        finite("star_penalty", self.star_penalty, 0.0, "a number of at least 0")?;
-        finite("entropy_weight", self.entropy_weight, f64::MIN, "a finite number")?;
-        finite("focal_gamma", self.focal, 0.0, "a number of at least 0")?;
+        // Beyond these float64, or float32 logits, would hold nothing of what is asked for.
+        within("temperature", self.temperature, 1e-6..=1e6)?;
+        within("delay_penalty", self.delay_penalty, -1e6..=1e6)?;
+        within("star_penalty", self.star_penalty, 0.0..=MOST_NATS)?;
+        within("entropy_weight", self.entropy_weight, -1e6..=1e6)?;
+        within("focal_gamma", self.focal, 0.0..=1e3)?;
         if !(0.0..1.0).contains(&self.label_smoothing) {
             let message = format!("label_smoothing is {}, expected a number in [0, 1)", self.label_smoothing);
             return Err(Error::Value(message));
         }
-        if let Some((_, weight)) = &self.consistency {
-            finite("consistency_weight", *weight, 0.0, "a number of at least 0")?;
-        }
+        within("consistency_weight", self.consistency_weight, 0.0..=1e6)?;
+        within("prior_weight", self.prior_weight, -1e6..=1e6)?;
         if let Some(priors) = &self.log_priors {
             if priors.len() != classes {
                 return Err(Error::shape("log_priors", &[priors.len()], format!("({classes},)")));
             }
-            if let Some(class) = priors.iter().position(|prior| !prior.is_finite()) {
-                let message = format!("log_priors[{class}] is {}, expected a finite number", priors[class]);
-                return Err(Error::Value(message));
+            for (class, prior) in priors.iter().enumerate() {
+                if !prior.is_finite() {
+                    return Err(Error::Value(format!("log_priors[{class}] is {prior}, expected a finite number")));
+                }
+                within(
+                    &format!("log_priors[{class}] * prior_weight"),
+                    prior * self.prior_weight,
+                    -MOST_NATS..=MOST_NATS,
+                )?;
             }
         }
         let of_softmax = [("temperature", self.temperature != 1.0), ("star", self.stars != Stars::default())];
@@ -191,15 +209,14 @@ struct Softmax<F> {
 
 impl<F: Float> Side<F> {
     fn new(width: usize, scores: Scores, options: &Options<'_>) -> Result<Self, Error> {
-        let is_plain = options.temperature == 1.0 && options.label_smoothing == 0.0 && options.consistency.is_none();
-        let is_short = width <= SHORT && scores == Scores::Logits && is_plain;
+        let is_short = width <= SHORT && scores == Scores::Logits;
         Ok(Self {
             buffers: Buffers::new(width)?,
             // An odd row is filled up with one that has no part in a softmax.
             columns: vec![F::NEGATIVE_INFINITY; if is_short { width.next_multiple_of(2) * LANES } else { 0 }],
             tempered: zeros(if options.temperature == 1.0 { 0 } else { width })?,
-            view: zeros(if options.consistency.is_none() { 0 } else { width })?,
-            exponentials: zeros(if options.consistency.is_none() { 0 } else { width })?,
+            view: zeros(if options.views.is_none() { 0 } else { width })?,
+            exponentials: zeros(if options.views.is_none() { 0 } else { width })?,
             slopes: vec![],
         })
     }
@@ -298,7 +315,7 @@ impl<E: Element> Ctc<'_, E> {
         let labels = self.targets.of(sequence);
         let frames = self.logits.rows[sequence].count();
         let Scratch { sides, classes, trellis, softmax } = scratch;
-        classes.set(labels, self.blank, options.log_priors.as_deref());
+        classes.set(labels, self.blank, options);
         if frames == 0 && labels.is_empty() {
             // Nothing was said, and nothing was to be.
             return Ok((0.0, false));
@@ -397,9 +414,11 @@ fn focal(loss: f64, gamma: f64) -> (f64, f64) {
     if gamma == 0.0 || !loss.is_finite() {
         return (loss, 1.0);
     }
-    let probability = scaled::exp(-loss);
-    let probability = probability.0 * probability.1.clamp(-1023.0, 1023.0).exp2();
-    let rest = (1.0 - probability).max(0.0);
+    if loss <= 0.0 {
+        return (0.0, 0.0);
+    }
+    let probability = exp(-loss);
+    let rest = 1.0 - probability;
     if rest == 0.0 {
         return (0.0, 0.0);
     }
@@ -409,8 +428,7 @@ fn focal(loss: f64, gamma: f64) -> (f64, f64) {
 
 /// xʸ for x in (0, 1].
 fn power(x: f64, y: f64) -> f64 {
-    let (mantissa, exponent) = scaled::exp(y * math::ln(x));
-    mantissa * exponent.clamp(-1023.0, 1023.0).exp2()
+    exp((y * math::ln(x)).min(MOST_NATS))
 }
 
 /// A label under the posterior of its alignment, or sums on the way to it.
@@ -468,7 +486,7 @@ impl Classes {
         Ok(Self { classes: vec![], slots: vec![], slot_of: zeros(width)?, boosts: vec![] })
     }
 
-    fn set(&mut self, labels: &[usize], blank: usize, log_priors: Option<&[f64]>) {
+    fn set(&mut self, labels: &[usize], blank: usize, options: &Options<'_>) {
         self.classes.clear();
         self.classes.push(blank);
         self.slots.clear();
@@ -481,13 +499,19 @@ impl Classes {
         }
         self.classes[1..].iter().for_each(|&class| self.slot_of[class] = 0);
         self.boosts.clear();
-        if let Some(log_priors) = log_priors {
+        if let Some(log_priors) = &options.log_priors {
             self.boosts.extend(self.classes.iter().map(|&class| {
-                let (mantissa, exponent) = scaled::exp(-log_priors[class]);
-                (mantissa * exponent.clamp(-1022.0, 1023.0).exp2(), -log_priors[class])
+                let logarithm = -log_priors[class] * options.prior_weight;
+                (exp(logarithm), logarithm)
             }));
         }
     }
+}
+
+/// exp of a number of at most [`MOST_NATS`].
+fn exp(x: f64) -> f64 {
+    let (mantissa, exponent) = scaled::exp(x);
+    mantissa * exponent.max(-1074.0).exp2()
 }
 
 /// One half of the frames of a sequence.
@@ -520,23 +544,22 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
         if options.stars != Stars::default() {
-            let (mantissa, exponent) = scaled::exp(-options.star_penalty);
-            frames.star_weight = mantissa * exponent.clamp(-1022.0, 0.0).exp2();
+            frames.star_weight = exp(-options.star_penalty);
             frames.blank_boost = classes.boosts.first().map_or(1.0, |boost| boost.0);
         }
-        let is_across = !columns.is_empty() && !*is_known;
-        if is_across {
+        let softmax = &mut softmax[range.start - *start..range.end - *start];
+        if !*is_known && !columns.is_empty() {
             for (column, t) in range.clone().enumerate() {
                 strip.read(t, *start, buffers, |x| {
+                    let x = divided(x, options.temperature, tempered);
                     for (row, &value) in columns.chunks_exact_mut(LANES).zip(x) {
                         row[column] = value;
                     }
                 });
             }
             let (shifts, sums) = dispatch!(level(), simd => rows::softmax_of_columns(simd, columns));
-            for (column, softmax) in softmax[range.start - *start..range.end - *start].iter_mut().enumerate() {
-                *softmax = Softmax { shift: shifts[column], normal: 1.0 / sums[column] };
-                frames.normals[column] = softmax.normal;
+            for ((softmax, shift), sum) in softmax.iter_mut().zip(shifts).zip(sums) {
+                *softmax = Softmax { shift, normal: 1.0 / sum };
             }
             for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.classes) {
                 let scores = &columns[class * LANES..][..LANES];
@@ -544,35 +567,44 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
                     *logarithm = score.to_f64() - shift.to_f64();
                 }
             }
+        } else {
+            for (column, t) in range.clone().enumerate() {
+                let softmax = &mut softmax[column];
+                strip.read(t, *start, buffers, |x| {
+                    let x = divided(x, options.temperature, tempered);
+                    if !*is_known {
+                        *softmax = match is_softmax {
+                            true => dispatch!(level(), simd => {
+                                let shift = rows::maximum_in(simd, x);
+                                Softmax { shift, normal: 1.0 / rows::exp_sum_in(simd, x, shift) }
+                            }),
+                            false => Softmax { shift: E::Float::default(), normal: 1.0 },
+                        };
+                    }
+                    let shift = softmax.shift.to_f64();
+                    for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.classes) {
+                        row[column] = x[class].to_f64() - shift;
+                    }
+                });
+            }
         }
-        for (column, t) in range.enumerate().filter(|_| !is_across) {
-            let softmax = &mut softmax[t - *start];
-            strip.read(t, *start, buffers, |x| {
-                let x = divided(x, options.temperature, tempered);
-                if !*is_known {
-                    *softmax = match is_softmax {
-                        true => dispatch!(level(), simd => {
-                            let shift = rows::maximum_in(simd, x);
-                            Softmax { shift, normal: 1.0 / rows::exp_sum_in(simd, x, shift) }
-                        }),
-                        false => Softmax { shift: E::Float::default(), normal: 1.0 },
-                    };
+        for (normal, softmax) in frames.normals.iter_mut().zip(&*softmax) {
+            *normal = softmax.normal;
+        }
+        if !*is_known && (options.label_smoothing > 0.0 || options.views.is_some()) {
+            for (softmax, t) in softmax.iter().zip(range) {
+                strip.read(t, *start, buffers, |x| {
+                    let x = divided(x, options.temperature, tempered);
                     if options.label_smoothing > 0.0 {
                         *extra += options.label_smoothing * divergence_of_uniform(x, *softmax);
                     }
-                    if let Some((views, weight)) = &options.consistency {
+                    if let Some(views) = &options.views {
                         let (y, total) =
                             view_of(&views[*sequence], t, is_softmax, options.temperature, view, exponentials);
-                        *extra += weight * divergence(y, exponentials, total, x, *softmax);
+                        *extra += options.consistency_weight * divergence(y, exponentials, total, x, *softmax);
                     }
-                }
-                frames.normals[column] = softmax.normal;
-                let shift = softmax.shift.to_f64();
-                let rows = frames.logarithms.chunks_exact_mut(LANES);
-                for (row, &class) in rows.zip(&classes.classes) {
-                    row[column] = x[class].to_f64() - shift;
-                }
-            });
+                });
+            }
         }
         for (row, boost) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.boosts) {
             row.iter_mut().for_each(|logarithm| *logarithm += boost.1);
@@ -590,7 +622,6 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         slopes.resize(classes.classes.len() * LANES, 0.0);
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
-        let consistency = options.consistency.as_ref();
         let factor = *factor / options.temperature;
         let factor_of_posterior = if options.posterior { 1.0 } else { -factor * self.posterior_weight };
         // A star's posterior is the blank's but for what other classes have of it.
@@ -604,7 +635,8 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         }
         let mut of_probability = [0.0; LANES];
         if is_softmax && !options.posterior {
-            let others = options.label_smoothing + consistency.map_or(0.0, |(_, weight)| *weight);
+            let consistency_weight = if options.views.is_some() { options.consistency_weight } else { 0.0 };
+            let others = options.label_smoothing + consistency_weight;
             for (column, of_probability) in of_probability.iter_mut().enumerate() {
                 *of_probability = factor * (self.weight - (1.0 - shares[column]) * stars[column] + others);
             }
@@ -643,9 +675,9 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
                     let part = E::Float::from_f64(factor * options.label_smoothing / x.len() as f64);
                     out.iter_mut().for_each(|slope| *slope -= part);
                 }
-                if let Some((views, weight)) = consistency {
+                if let Some(views) = &options.views {
                     let (_, total) = view_of(&views[*sequence], t, is_softmax, options.temperature, view, exponentials);
-                    let scale = E::Float::from_f64(factor * weight / total);
+                    let scale = E::Float::from_f64(factor * options.consistency_weight / total);
                     out.iter_mut().zip(&*exponentials).for_each(|(slope, &e)| *slope -= scale * e);
                 }
             });

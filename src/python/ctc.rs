@@ -41,34 +41,44 @@ pub(super) struct Variants<'py>(
 impl<'py> Variants<'py> {
     /// The options, but for the view that consistency is asked with.
     fn options(&self) -> PyResult<Options<'static>> {
-        let Self(merge, temperature, priors, prior, delay, star, star_penalty, entropy, focal, smoothing, _, _) = self;
-        let prior_weight = number("prior_weight", prior)?;
+        let Self(
+            merge,
+            temperature,
+            priors,
+            prior,
+            delay,
+            star,
+            star_penalty,
+            entropy,
+            focal,
+            smoothing,
+            _,
+            consistency,
+        ) = self;
         let log_priors = match priors {
             None => None,
-            Some(priors) => {
-                let priors = class_numbers("log_priors", &Floats::new("log_priors", priors)?)?;
-                Some(priors.into_iter().map(|prior| prior * prior_weight).collect())
-            }
+            Some(priors) => Some(class_numbers("log_priors", &Floats::new("log_priors", priors)?)?),
         };
         Ok(Options {
             zero_infinity: false,
             merge_repeated: flag("merge_repeated", merge)?,
             temperature: number("temperature", temperature)?,
             log_priors,
+            prior_weight: number("prior_weight", prior)?,
             delay_penalty: number("delay_penalty", delay)?,
             stars: star.as_ref().map(stars).transpose()?.unwrap_or_default(),
             star_penalty: number("star_penalty", star_penalty)?,
             entropy_weight: number("entropy_weight", entropy)?,
             focal: number("focal_gamma", focal)?,
             label_smoothing: number("label_smoothing", smoothing)?,
-            consistency: None,
+            views: None,
+            consistency_weight: number("consistency_weight", consistency)?,
             posterior: false,
         })
     }
 
-    fn consistency(&self) -> PyResult<Option<(Floats<'py>, f64)>> {
-        let weight = number("consistency_weight", &self.11)?;
-        Ok(self.10.as_ref().map(|view| Floats::new("consistency_with", view)).transpose()?.map(|view| (view, weight)))
+    fn view(&self) -> PyResult<Option<Floats<'py>>> {
+        self.10.as_ref().map(|view| Floats::new("consistency_with", view)).transpose()
     }
 }
 
@@ -77,7 +87,7 @@ fn stars(object: &Object<'_>) -> PyResult<Stars> {
     let words = match object.extract::<String>() {
         Ok(word) => vec![word],
         Err(_) => object.extract::<Vec<String>>().map_err(|_| {
-            let message = format!("star is a {}, expected a string or several", object.get_type());
+            let message = format!("star is {object}, expected a string or several");
             PyErr::from(Error::Type(message))
         })?,
     };
@@ -104,8 +114,8 @@ macro_rules! with_ctc {
         let targets = integers("targets", &targets)?;
         let target_lengths = target_lengths.map(|object| integer_array("target_lengths", &object)).transpose()?;
         let mut options = Options { ..$options };
-        let view = variants.consistency()?;
-        let $others = addresses([view.as_ref().map(|view| &view.0)]);
+        let view = variants.view()?;
+        let $others = addresses([view.as_ref()]);
         with_element!($first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &$first.typed(), axes, false)?;
             let lengths = lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?;
@@ -116,7 +126,7 @@ macro_rules! with_ctc {
             let blank = blank_class(blank, sequences.width)?;
             let labels =
                 Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
-            if let Some((view, weight)) = &view {
+            if let Some(view) = &view {
                 let structure = &sequences.structure;
                 let views = match view.any() {
                     Argument::Array(view) if axes == Axes::TimeMajor && view.shape().len() == 3 => {
@@ -125,7 +135,7 @@ macro_rules! with_ctc {
                     views => views,
                 };
                 let rows = rows_like("consistency_with", &views, structure, sequences.inner())?;
-                options.consistency = Some((rows, *weight));
+                options.views = Some(rows);
             }
             let $loss = Ctc::new(sequences, labels, blank, scores, options)?;
             $body

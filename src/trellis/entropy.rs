@@ -10,7 +10,7 @@
 
 use super::chain::Chain;
 use super::frames::Frames;
-use super::{Course, LANES, Meeting, Trellis, Visitor};
+use super::{LANES, Meeting, Trellis, Visitor, Wants};
 use crate::error::Error;
 use crate::input::reserve;
 use crate::parallel::Ticker;
@@ -53,9 +53,17 @@ fn ratio(a: (f64, f64), b: (f64, f64)) -> f64 {
 }
 
 /// The states of one frame: blanks, then labels.
-struct States {
-    blanks: Vec<Mean>,
-    labels: Vec<Mean>,
+#[derive(Clone, Copy)]
+struct States<'a> {
+    blanks: &'a [Mean],
+    labels: &'a [Mean],
+}
+
+impl<'a> States<'a> {
+    fn of(row: &'a [Mean]) -> Self {
+        let (blanks, labels) = row.split_at(row.len() / 2 + 1);
+        Self { blanks, labels }
+    }
 }
 
 /// What an emission is multiplied by at every state.
@@ -93,37 +101,49 @@ impl Emissions<'_> {
 }
 
 /// What arrives at every state from those of the frame before.
-fn forward(chain: &Chain, labels: usize, before: &States) -> States {
+fn forward(chain: &Chain, before: States<'_>, into: &mut [Mean]) {
     let previous = |place: usize| if place > 0 { before.labels[place - 1] } else { NOTHING };
-    let blanks = (0..=labels).map(|place| before.blanks[place].plus(previous(place))).collect();
-    let labels = (0..labels)
-        .map(|place| {
-            let own = if chain.stay == 0.0 { before.labels[place] } else { NOTHING };
-            let skipping = if chain.skips[place] == 0.0 { previous(place) } else { NOTHING };
-            own.plus(before.blanks[place]).plus(skipping)
-        })
-        .collect();
-    States { blanks, labels }
+    let (blanks, labels) = into.split_at_mut(before.blanks.len());
+    for (place, blank) in blanks.iter_mut().enumerate() {
+        *blank = before.blanks[place].plus(previous(place));
+    }
+    for (place, label) in labels.iter_mut().enumerate() {
+        let own = if chain.stay == 0.0 { before.labels[place] } else { NOTHING };
+        let skipping = if chain.skips[place] == 0.0 { previous(place) } else { NOTHING };
+        *label = own.plus(before.blanks[place]).plus(skipping);
+    }
 }
 
 /// What every state leads to in the frame after.
-fn backward(chain: &Chain, labels: usize, after: &States) -> States {
-    let blanks = (0..=labels)
-        .map(|place| after.blanks[place].plus(if place < labels { after.labels[place] } else { NOTHING }))
-        .collect();
-    let labels = (0..labels)
-        .map(|place| {
-            let own = if chain.stay == 0.0 { after.labels[place] } else { NOTHING };
-            let may_skip = place + 1 < labels && chain.skips[place + 1] == 0.0;
-            own.plus(after.blanks[place + 1]).plus(if may_skip { after.labels[place + 1] } else { NOTHING })
-        })
-        .collect();
-    States { blanks, labels }
+fn backward(chain: &Chain, after: States<'_>, into: &mut [Mean]) {
+    let label = |place: usize| after.labels.get(place).copied().unwrap_or(NOTHING);
+    let (blanks, labels) = into.split_at_mut(after.blanks.len());
+    for (place, blank) in blanks.iter_mut().enumerate() {
+        *blank = after.blanks[place].plus(label(place));
+    }
+    for (place, state) in labels.iter_mut().enumerate() {
+        let own = if chain.stay == 0.0 { after.labels[place] } else { NOTHING };
+        let skipping = if chain.skips[place + 1] == 0.0 { label(place + 1) } else { NOTHING };
+        *state = own.plus(after.blanks[place + 1]).plus(skipping);
+    }
 }
 
-/// All α, from pass to pass.
+/// What is left behind for the gradient.
 #[derive(Default)]
-pub(super) struct Alphas(Vec<States>);
+pub(super) struct Entropy {
+    /// α of every frame where posteriors are wanted, else of two.
+    alphas: Vec<Mean>,
+    total: (f64, f64),
+    /// F
+    mean: f64,
+}
+
+fn rows(count: usize, states: usize) -> Result<Vec<Mean>, Error> {
+    let length = count.checked_mul(states).ok_or(Error::Memory(usize::MAX))?;
+    let mut rows = reserve(length)?;
+    rows.resize(length, NOTHING);
+    Ok(rows)
+}
 
 impl Trellis {
     /// ln Z and the entropy; NaN where a frame is.
@@ -134,33 +154,36 @@ impl Trellis {
     ) -> Result<(f64, f64), Error> {
         let course = self.course;
         let chain = &self.ends[0].chain;
-        let labels = chain.labels();
+        let states = 2 * chain.labels() + 1;
         let workshop = &mut self.workshops[0];
-        let mut alphas = reserve(course.frames)?;
-        let mut states = States { blanks: vec![NOTHING; labels + 1], labels: vec![NOTHING; labels] };
-        states.blanks[0].sum = (1.0, 0.0);
+        // Before the first frame all is at the first blank.
+        let kept = if self.wants == Wants::Total { 2 } else { course.frames + 1 };
+        let mut alphas = rows(kept, states)?;
+        alphas[0].sum = (1.0, 0.0);
         for block in 0..course.blocks() {
             workshop.read(course, block, &mut halves[usize::from(block >= course.middle())])?;
             if workshop.frames.is_nan {
                 return Ok((f64::NAN, f64::NAN));
             }
             for column in 0..workshop.frames.count {
-                ticker.tick(20 * (2 * labels + 1))?;
+                ticker.tick(20 * states)?;
                 let emissions = Emissions { chain, frames: &workshop.frames };
-                let mut next = forward(chain, labels, alphas.last().unwrap_or(&states));
-                for (place, state) in next.blanks.iter_mut().enumerate() {
+                let t = block * LANES + column;
+                let [before, now] = [t % kept, (t + 1) % kept].map(|row| row * states..(row + 1) * states);
+                let [before, now] = alphas.get_disjoint_mut([before, now]).expect("two rows");
+                forward(chain, States::of(before), now);
+                let (blanks, labels) = now.split_at_mut(chain.labels() + 1);
+                for (place, state) in blanks.iter_mut().enumerate() {
                     *state = state.times(emissions.blank(place, column));
                 }
-                for (place, state) in next.labels.iter_mut().enumerate() {
+                for (place, state) in labels.iter_mut().enumerate() {
                     *state = state.times(emissions.label(place, column));
                 }
-                alphas.push(next);
             }
         }
-        let last = alphas.last().unwrap_or(&states);
-        let end = last.labels.last().map_or(last.blanks[labels], |&label| last.blanks[labels].plus(label));
-        self.alphas = Alphas(alphas);
-        self.end = (end.sum, end.mean);
+        let last = States::of(&alphas[course.frames % kept * states..][..states]);
+        let end = last.labels.last().map_or(last.blanks[0], |&label| label.plus(last.blanks[chain.labels()]));
+        self.entropy = Entropy { alphas, total: end.sum, mean: end.mean };
         Ok((scaled::ln(end.sum), scaled::ln(end.sum) - end.mean))
     }
 
@@ -171,15 +194,16 @@ impl Trellis {
         halves: &mut [V; 2],
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let course: Course = self.course;
+        let course = self.course;
         let chain = &self.ends[0].chain;
         let labels = chain.labels();
+        let states = 2 * labels + 1;
         let workshop = &mut self.workshops[0];
-        let (total, mean) = self.end;
-        let mut betas = States { blanks: vec![NOTHING; labels + 1], labels: vec![NOTHING; labels] };
-        betas.blanks[labels].sum = (1.0, 0.0);
-        if let Some(last) = betas.labels.last_mut() {
-            last.sum = (1.0, 0.0);
+        let Entropy { alphas, total, mean } = &self.entropy;
+        let (mut betas, mut before) = (rows(1, states)?, rows(1, states)?);
+        betas[labels].sum = (1.0, 0.0);
+        if labels > 0 {
+            betas[2 * labels].sum = (1.0, 0.0);
         }
         for block in (0..course.blocks()).rev() {
             let half = &mut halves[usize::from(block >= course.middle())];
@@ -188,25 +212,27 @@ impl Trellis {
             posteriors.fill(0.0);
             *stars = [0.0; LANES];
             for column in (0..workshop.frames.count).rev() {
-                ticker.tick(20 * (2 * labels + 1))?;
+                ticker.tick(20 * states)?;
                 let emissions = Emissions { chain, frames: &workshop.frames };
-                let alpha = &self.alphas.0[block * LANES + column];
+                let alpha = States::of(&alphas[(block * LANES + column + 1) * states..][..states]);
                 let slope = |alpha: Mean, beta: Mean| {
-                    let posterior = ratio(product(alpha.sum, beta.sum), total);
+                    let posterior = ratio(product(alpha.sum, beta.sum), *total);
                     posterior * (weight - entropy_weight * (alpha.mean + beta.mean - mean))
                 };
-                for (place, (&alpha, beta)) in alpha.blanks.iter().zip(&mut betas.blanks).enumerate() {
+                let (blanks, label_betas) = betas.split_at_mut(labels + 1);
+                for (place, (&alpha, beta)) in alpha.blanks.iter().zip(blanks).enumerate() {
                     match emissions.is_star(place) {
                         true => stars[column] += slope(alpha, *beta),
                         false => posteriors[column] += slope(alpha, *beta),
                     }
                     *beta = beta.times(emissions.blank(place, column));
                 }
-                for (place, (&alpha, beta)) in alpha.labels.iter().zip(&mut betas.labels).enumerate() {
+                for (place, (&alpha, beta)) in alpha.labels.iter().zip(label_betas).enumerate() {
                     posteriors[chain.slots[place] as usize * LANES + column] += slope(alpha, *beta);
                     *beta = beta.times(emissions.label(place, column));
                 }
-                betas = backward(chain, labels, &betas);
+                backward(chain, States::of(&betas), &mut before);
+                std::mem::swap(&mut betas, &mut before);
             }
             workshop.flatten();
             half.write(course.block(block), &workshop.frames, &workshop.meeting)?;

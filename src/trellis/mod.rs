@@ -314,9 +314,7 @@ pub(crate) struct Trellis {
     workshops: [Workshop; 2],
     course: Course,
     wants: Wants,
-    /// What the entropy needs from pass to pass: every α; the total, and the mean logarithm of its paths.
-    alphas: entropy::Alphas,
-    end: ((f64, f64), f64),
+    entropy: entropy::Entropy,
 }
 
 /// What is asked for.
