@@ -24,6 +24,7 @@ import pytest
 import seqloss_rs
 from seqloss_rs.cli import main
 from seqloss_rs.cli.losses import LOSSES
+from seqloss_rs.cli.options import options_of
 
 Arrays = dict[str, Any]
 Jsonable = dict[str, Any]
@@ -479,7 +480,10 @@ def test_align_says_which_frames_say_which_label(program: Program, tmp_path: Pat
     assert (lines[2]["feasible"], lines[2]["score"], lines[2]["spans"]) == (False, None, [])
     assert program("score", "ctc", data, "-o", tmp_path / "scored.jsonl").status == 0
     for line, scored in zip(lines, read_lines(tmp_path / "scored.jsonl"), strict=True):
-        assert {name: value for name, value in line.items() if name not in ("score", "spans")} == scored
+        assert {name: value for name, value in line.items() if name not in ("score", "spans")} == {
+            **scored,
+            "function": "ctc_align",
+        }
     assert outcome.summary["infeasible"] == 1
 
     # Lines are what it is for: they go to standard output, and the summary out of their way.
@@ -519,8 +523,224 @@ def test_align_of_one_sequence_and_of_what_is_no_good(program: Program, tmp_path
     outcome = program("align", data)
     assert outcome.status == 1
     assert outcome.err.endswith("data.npz: record 0: targets[0, 1] is 9, which is not a class in 0..4\n")
+
+
+def test_align_offers_what_it_takes_and_no_variant_of_the_loss(
+    program: Program, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         program("align", "--help")
+    words = capfd.readouterr().out
+    assert set(re.findall(r"--[a-z]+(?:-[a-z]+)*", words.partition("options of ctc_align:")[2])) == {
+        "--blank",
+        "--scores",
+        "--layout",
+    }
+    assert "log_priors" not in words
+    for flags in (["--temperature", "2"], ["--zero-infinity"], ["--star", "before"]):
+        outcome = program("align", "x.npz", *flags)
+        assert outcome.status == 2
+        assert flags[0] in outcome.err
+    # In a data file the options of the loss alone are other arrays, which are left alone.
+    samples = SAMPLES["ctc"]
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **samples.ragged(), temperature=np.array(2.0), star=np.array("before"), log_priors=np.zeros(9))
+    check(program("align", data, "-o", output), read_lines(output), samples.expected())
+
+
+def test_a_page_of_alignments_has_the_pictures_of_ctc(program: Program, tmp_path: Path) -> None:
+    data, lines, page = tmp_path / "data.npz", tmp_path / "lines.jsonl", tmp_path / "page.html"
+    np.savez(data, **ctc_arrays())
+    assert program("align", data, "-o", lines).status == 0
+    assert program("report", lines, "-o", page).status == 0
+    content = page.read_text()
+    assert "CTC loss" in content
+    assert content.count('<figure class="emission">') == len(PATHS)
+
+
+# ---- variants of CTC: name, words on the command line, what they mean in a call ------------------------------------
+
+LOG_PRIORS = np.array([-0.5, -1.5, -2.25, -1.0])
+VARIANTS: dict[str, tuple[list[object], Arrays]] = {
+    "zero_infinity": (["--zero-infinity"], {"zero_infinity": True}),
+    "no zero_infinity": (["--no-zero-infinity"], {"zero_infinity": False}),
+    "merge_repeated": (["--merge-repeated"], {"merge_repeated": True}),
+    "no merge_repeated": (["--no-merge-repeated"], {"merge_repeated": False}),
+    "temperature": (["--temperature", 2.5], {"temperature": 2.5}),
+    "log_priors": (["--log-priors", "-0.5,-1.5,-2.25,-1"], {"log_priors": LOG_PRIORS}),
+    "prior_weight": (
+        ["--log-priors=-0.5,-1.5,-2.25,-1", "--prior-weight", "0.25"],
+        {"log_priors": LOG_PRIORS, "prior_weight": 0.25},
+    ),
+    "delay_penalty": (["--delay-penalty", "-1e-1"], {"delay_penalty": -0.1}),
+    "star": (["--star", "between"], {"star": ["between"]}),
+    "several stars": (["--star", "before", "--star", "after"], {"star": ["before", "after"]}),
+    "star_penalty": (["--star", "after", "--star-penalty", 2], {"star": ["after"], "star_penalty": 2.0}),
+    "entropy_weight": (["--entropy-weight", 0.125], {"entropy_weight": 0.125}),
+    "focal_gamma": (["--focal-gamma", 1.5], {"focal_gamma": 1.5}),
+    "label_smoothing": (["--label-smoothing", 0.1], {"label_smoothing": 0.1}),
+    "many": (
+        ["--star", "before", "--no-merge-repeated", "--temperature", 0.5, "--focal-gamma", 1, "--label-smoothing", 0.5],
+        {"star": ["before"], "merge_repeated": False, "temperature": 0.5, "focal_gamma": 1.0, "label_smoothing": 0.5},
+    ),
+}
+EVERY_VARIANT = pytest.mark.parametrize("name", VARIANTS)
+
+
+def variant_samples(options: Arrays) -> Samples:
+    """Sequences that every variant but the one of `merge_repeated` changes; the last has no path but by that one."""
+    random = np.random.default_rng(11)
+    rows = [
+        {"logits": random.normal(size=(frames, 4)), "targets": np.array(labels)}
+        for frames, labels in ((5, [1, 2]), (4, [3, 3]), (7, [2, 1, 1]), (2, [1, 1]))
+    ]
+    return Samples("ctc", rows, options)
+
+
+def check_variant(outcome: Outcome, lines: list[Jsonable], samples: Samples) -> None:
+    """Compare losses, which may be infinite, with those of the package."""
+    assert outcome.status == 0, outcome.err
+    losses = [math.inf if line["loss"] is None else line["loss"] for line in lines]
+    np.testing.assert_allclose(losses, samples.expected(), rtol=1e-12)
+    last = samples.options.get("merge_repeated") is False
+    assert [line["feasible"] for line in lines] == [True, True, True, last]
+
+
+def test_every_option_of_ctc_is_among_the_variants() -> None:
+    names = {name for _, options in VARIANTS.values() for name in options}
+    assert names | {"blank", "scores", "layout", "consistency_weight"} == set(LOSSES["ctc"].options)
+
+
+@EVERY_VARIANT
+def test_a_variant_of_ctc_is_set_by_flags(name: str, program: Program, tmp_path: Path) -> None:
+    flags, options = VARIANTS[name]
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    samples = variant_samples(options)
+    data.write_text(samples.lines())
+    outcome = program("score", "ctc", data, *flags, "-o", output)
+    lines = read_lines(output)
+    check_variant(outcome, lines, samples)
+    written = {key: np.asarray(value).tolist() for key, value in options.items()}
+    assert outcome.summary["options"] == lines[0]["options"] == written
+
+
+@EVERY_VARIANT
+@pytest.mark.parametrize("form", ["padded", "ragged"])
+def test_a_variant_of_ctc_is_set_by_arrays(name: str, form: str, program: Program, tmp_path: Path) -> None:
+    options = VARIANTS[name][1]
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    samples = variant_samples(options)
+    arrays = samples.padded() if form == "padded" else samples.ragged()
+    arrays |= {key: np.asarray(value) for key, value in options.items()}
+    np.savez(data, **arrays)
+    outcome = program("score", "ctc", data, "-o", output)
+    check_variant(outcome, read_lines(output), samples)
+    # Numbers for each class are data, and need not be said again of every sample.
+    assert outcome.summary["options"] == {key: value for key, value in options.items() if key != "log_priors"}
+
+
+def test_a_flag_holds_over_an_array_of_the_file(program: Program, tmp_path: Path) -> None:
+    samples = variant_samples({"log_priors": LOG_PRIORS, "star": ["before"]})
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **samples.ragged(), log_priors=np.zeros(4), star=np.array(["between", "after"]))
+    flags = ["--log-priors", "-0.5,-1.5,-2.25,-1", "--star", "before"]
+    check_variant(program("score", "ctc", data, *flags, "-o", output), read_lines(output), samples)
+
+
+@pytest.mark.parametrize("form", ["padded", "ragged", "ragged with offsets", "TNC", "lines", "one"])
+def test_another_view_is_read_beside_the_logits(form: str, program: Program, tmp_path: Path) -> None:
+    random = np.random.default_rng(12)
+    samples = variant_samples({"consistency_weight": 0.75})
+    samples = samples._replace(
+        sequences=[{**row, "consistency_with": random.normal(size=row["logits"].shape)} for row in samples.sequences]
+    )
+    data, output = tmp_path / ("data.jsonl" if form == "lines" else "data.npz"), tmp_path / "out.jsonl"
+    flags: list[object] = ["--consistency-weight", 0.75]
+    if form == "lines":
+        data.write_text(samples.lines())
+    elif form == "one":
+        samples = samples._replace(sequences=samples.sequences[:1])
+        np.savez(data, **samples.sequences[0])
+    elif form == "ragged with offsets":
+        np.savez(data, **samples.ragged())
+    elif form == "ragged":
+        arrays = samples.ragged()
+        del arrays["consistency_with_offsets"]
+        np.savez(data, **arrays)
+    else:
+        arrays = samples.padded()
+        if form == "TNC":
+            arrays |= {name: np.swapaxes(arrays[name], 0, 1) for name in ("logits", "consistency_with")}
+            flags += ["--layout", "TNC"]
+        np.savez(data, **arrays)
+    outcome = program("score", "ctc", data, *flags, "-o", output)
+    assert outcome.status == 0, outcome.err
+    losses = [math.inf if line["loss"] is None else line["loss"] for line in read_lines(output)]
+    np.testing.assert_allclose(losses, samples.expected(), rtol=1e-12)
+    # Without the view the loss is another, so that it was not left alone.
+    assert program("score", "ctc", data, *flags, "--ignore", "consistency_with", "-o", output).status == 0
+    assert read_lines(output)[0]["loss"] < losses[0]
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_another_view_stays_beside_the_logits_from_batch_to_batch(
+    ragged: bool, program: Program, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(13)
+    count = 2500
+    logits, view = random.normal(size=(2, count, 3, 4))
+    targets = random.integers(1, 4, size=(count, 1))
+    expected = seqloss_rs.ctc_loss(logits, targets, consistency_with=view, reduction="none")
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    if ragged:
+        flat: Arrays = {"logits": logits.reshape(-1, 4), "consistency_with": view.reshape(-1, 4)}
+        np.savez(data, **flat, targets=targets, logits_offsets=3 * np.arange(count + 1))
+    else:
+        np.savez(data, logits=logits, consistency_with=view, targets=targets)
+    check(program("score", "ctc", data, "-o", output), read_lines(output), np.asarray(expected))
+
+
+def test_a_divergence_that_is_infinite_is_no_missing_path(program: Program, tmp_path: Path) -> None:
+    logits = np.zeros((2, 3, 3))
+    logits[0, 1, 2] = -np.inf
+    targets, view = np.array([[1, 0], [1, 1]]), np.zeros((2, 3, 3))
+    arrays: Arrays = {"logits": logits, "targets": targets, "target_lengths": np.array([1, 2])}
+    arrays["input_lengths"] = np.array([3, 2])
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    cases: list[tuple[Arrays, list[str]]] = [({}, ["--label-smoothing", "0.1"]), ({"consistency_with": view}, [])]
+    for more, flags in cases:
+        np.savez(data, **arrays, **more)
+        outcome = program("score", "ctc", data, *flags, "-o", output)
+        assert [(line["nonfinite"], line["feasible"]) for line in read_lines(output)] == [("inf", True), ("inf", False)]
+        assert (outcome.summary["infeasible"], outcome.summary["nonfinite"]) == (1, 2)
+        program("score", "ctc", data, *flags, "--zero-infinity", "-o", output)
+        options = {"label_smoothing": 0.1} if flags else more
+        expected = seqloss_rs.ctc_loss(**arrays, **options, zero_infinity=True, reduction="none")
+        assert [line["loss"] for line in read_lines(output)] == np.asarray(expected).tolist()
+
+
+def test_labels_that_last_one_frame_are_read_so(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    np.savez(data, **ctc_arrays())
+    assert program("score", "ctc", data, "--no-merge-repeated", "-o", output).status == 0
+    assert [line["text"] for line in read_lines(output)] == ["abbb", "cca", "a"]
+    np.savez(data, logits=emissions(PATHS[0]), targets=np.array(LABELS[0]), classes=np.array(["", "a", "b", "c"]))
+    assert program("score", "ctc", data, "--no-merge-repeated", "-o", output).status == 0
+    assert [line["text"] for line in read_lines(output)] == ["abbb"]
+
+
+def test_emissions_are_found_again_with_the_variants_that_scored_them(program: Program, tmp_path: Path) -> None:
+    data, lines, page = tmp_path / "data.npz", tmp_path / "lines.jsonl", tmp_path / "page.html"
+    flags = ["--star", "before", "--star", "between", "--log-priors", "-1,-2,-0.5,-0.25", "--temperature", "4"]
+    pictures = []
+    for options in (flags, []):
+        np.savez(data, **ctc_arrays())
+        assert program("score", "ctc", data, *options, "-o", lines).status == 0
+        assert program("report", lines, "-o", page).status == 0
+        pictures.append(re.findall(r"<svg.*Emissions of sample 1:.*?</svg>", page.read_text(), re.DOTALL))
+        assert page.read_text().count('<figure class="emission">') == len(PATHS)
+    # The shades are the probabilities at the temperature of the loss.
+    assert pictures[0] != pictures[1]
 
 
 def test_ctc_reads_arrays_with_time_first(program: Program, tmp_path: Path) -> None:
@@ -852,6 +1072,86 @@ BROKEN: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
         saved(logits=np.zeros((2, 3, 4)), targets=np.array([1, 2, 3]), target_lengths=np.array([1, 1])),
         "field 'target_lengths': ends at 2, and 'targets' has 3 values",
     ),
+    "a word that is none": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), star=np.array(["before", "middle"])),
+        "data.npz: field 'star': star is .*middle",
+    ),
+    "words in two axes": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), star=np.array([["before"]])),
+        r"field 'star': expected one value .* or several in one axis, got shape \(1, 1\)",
+    ),
+    "an option out of range": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), temperature=np.array(-1.0)),
+        "data.npz: field 'temperature': temperature is -1",
+    ),
+    "priors of other classes": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), log_priors=np.zeros(5)),
+        r"data.npz: field 'log_priors': log_priors has shape \(5,\)",
+    ),
+    "a prior that is no number": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), log_priors=np.array([np.nan, 0, 0, 0])),
+        r"data.npz: field 'log_priors': log_priors\[0\] is NaN",
+    ),
+    "priors in a line": (
+        "ctc",
+        "data.jsonl",
+        written('{"logits": [[1, 2]], "targets": [1], "log_priors": [-1, -1]}'),
+        "line 1: field 'log_priors': is one for all lines: give --log-priors",
+    ),
+    "words in a line": (
+        "ctc",
+        "data.jsonl",
+        written('{"logits": [[1, 2]], "targets": [1], "star": ["before"]}'),
+        "line 1: field 'star': is one for all lines: give --star",
+    ),
+    "a view of fewer samples": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), consistency_with=np.zeros((1, 3, 4))),
+        r"field 'consistency_with': expected 2 samples, got shape \(1, 3, 4\)",
+    ),
+    "a view of other classes": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), consistency_with=np.zeros((2, 3, 5))),
+        r"data.npz: record 0: consistency_with has shape \(1, 3, 5\)",
+    ),
+    "a padded view of ragged logits": (
+        "ctc",
+        "data.npz",
+        saved(
+            logits=np.zeros((5, 4)),
+            logits_offsets=np.array([0, 2, 5]),
+            targets=np.ones((2, 1), int),
+            consistency_with=np.zeros((2, 3, 4)),
+        ),
+        r"field 'consistency_with': expected 5 values end to end as 'logits' has them, got shape \(2, 3, 4\)",
+    ),
+    "a view of other frames in a line": (
+        "ctc",
+        "data.jsonl",
+        written(
+            '{"logits": [[1, 2]], "targets": [1], "consistency_with": [[1, 2]]}\n'
+            '{"logits": [[1, 2]], "targets": [1], "consistency_with": [[1, 2], [1, 2]]}\n'
+        ),
+        r"line 2: consistency_with has shape \(2, 2\)",
+    ),
+    "a misspelt view": (
+        "ctc",
+        "data.npz",
+        saved(logits=np.zeros((2, 3, 4)), targets=np.ones((2, 1), int), consistency_wit=np.zeros((2, 3, 4))),
+        "field 'consistency_wit': is no argument of ctc_loss: is 'consistency_with' meant",
+    ),
     "number of classes": (
         "ctc",
         "data.npz",
@@ -1065,7 +1365,14 @@ def test_an_archive_in_a_pipe_is_refused(tmp_path: Path) -> None:
         (["score", "perplexity"], "invalid choice: 'perplexity'"),
         (["score", "mse"], "no data"),
         (["score", "mse", "x", "--reduction", "sum"], "--reduction"),
-        (["score", "ctc", "x", "--blank", "one"], "--blank: invalid int value: 'one'"),
+        (["score", "ctc", "x", "--blank", "one"], "--blank: 'one' is not an integer"),
+        (["score", "ctc", "x", "--layout", "CTN"], "--layout: 'CTN' is not 'NTC' or 'TNC'"),
+        (["score", "ctc", "x", "--star", "middle"], "--star: 'middle' is not 'before', 'between' or 'after'"),
+        (["score", "ctc", "x", "--star"], "--star: expected one argument"),
+        (["score", "ctc", "x", "--temperature", "hot"], "--temperature: 'hot' is not a number"),
+        (["score", "ctc", "x", "--log-priors", "-1,x"], "--log-priors: '-1,x' is not a list of numbers"),
+        (["score", "ctc", "x", "--merge-repeated", "-1"], "--no-merge-repeated: ignored explicit argument '-1'"),
+        (["score", "ctc", "x", "--consistency-with", "y"], "--consistency-with"),
         (["score", "bleu", "x", "--token", "char"], "--token"),
         (["score", "bleu", "x", "--effective-order", "perhaps"], "'perhaps' is not 'true' or 'false'"),
         (["score", "cross_entropy", "x", "--class-weights", "1;2"], "'1;2' is not a list of numbers"),
@@ -1095,6 +1402,10 @@ def test_an_option_that_the_loss_refuses_is_bad_usage(program: Program, tmp_path
     assert outcome.status == 2
     assert outcome.err.startswith("seqloss: --blank: ")
     assert "9" in outcome.err
+    for flags in (["--log-priors", "0,0"], ["--star-penalty", "-1"], ["--label-smoothing", "1"]):
+        outcome = program("score", "ctc", data, *flags)
+        assert outcome.status == 2
+        assert outcome.err.startswith(f"seqloss: {flags[0]}: {flags[0][2:].replace('-', '_')} ")
     outcome = program("score", "ctc", data, "--scores", "probs")
     assert outcome.status == 2
     assert "log_probs" in outcome.err
@@ -1304,9 +1615,22 @@ def test_help_says_what_there_is(program: Program, capfd: pytest.CaptureFixture[
         for option in loss.options:
             assert f"--{option.replace('_', '-')}" in words
         for argument in loss.data:
-            assert argument.name in words
+            assert re.search(rf"^  \[?{argument.name}\]? +\S", words, re.MULTILINE), argument.name
         for word in ("exit status", "p95", "texts"):
             assert word in words
+        if name == "ctc":
+            assert re.search(r"\[log_priors\] +Logarithms of the priors of the classes; one array for all", words)
+            assert "[consistency_with]  Another view of the same sequences" in words
+            assert "star may be several words" in words
+            assert not re.search(r"\[\d\]_|`", words)
+
+
+def test_an_option_of_a_type_that_no_flag_is_known_for_is_refused() -> None:
+    def function(*, order: dict[str, int] | None = None) -> None:
+        """Do nothing."""
+
+    with pytest.raises(TypeError, match=r"order is .*, which no flag is known for"):
+        options_of(function, [])
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -81,13 +82,24 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
+def _with_values(argv: Sequence[str]) -> list[str]:
+    """Put negative numbers to the flag before them: argparse takes such as -1e-3 and -1,-2 for flags."""
+    words: list[str] = []
+    for word in argv:
+        if words and re.match(r"-\.?\d", word) and re.fullmatch(r"--[a-z][a-z-]*", words[-1]):
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="seqloss", description="Losses for sequences: scores data files, and reports.")
     parser.add_argument("--version", action="version", version=f"seqloss {seqloss_rs.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (score, align, report, doctor):
         command.add_parser(commands)
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser.parse_known_args(_with_values(argv))
     # argparse takes positional arguments from one place only; files may stand on both sides of an option.
     if rest and not (hasattr(arguments, "files") and all(word == "-" or not word.startswith("-") for word in rest)):
         raise UsageError(f"unknown argument: {rest[0]} (see seqloss {arguments.command} --help)")

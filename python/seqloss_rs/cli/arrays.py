@@ -50,7 +50,9 @@ class _Column:
 def read_arrays(path: str, loss: Loss, options: Mapping[str, Any], ignored: Collection[str]) -> Iterator[Batch]:
     """Yield the batches of an archive."""
     with Archive(path) as archive:
-        call = _Call(archive, loss, options, [name for name in archive.names if name not in ignored])
+        # Offsets go with what they cut.
+        left_out = {*ignored, *(f"{name}_offsets" for name in ignored)}
+        call = _Call(archive, loss, options, [name for name in archive.names if name not in left_out])
         if call.is_single:
             yield call.single_batch()
         else:
@@ -70,12 +72,14 @@ class _Call:
             if name not in loss.options and name not in loss.arguments:
                 continue
             member = archive.member(name)
-            if name in loss.options and not member.ndim:
-                self._options[name] = member.whole().item()
+            option = loss.options.get(name)
+            if option is not None and member.ndim <= option.axes:
+                self._options[name] = member.whole().tolist()
             elif name in loss.arguments:
                 self._data[name] = member
             else:
-                raise member.fault(f"expected one value (an array without axes), got shape {member.shape}")
+                several = " or several in one axis" if option is not None and option.several else ""
+                raise member.fault(f"expected one value (an array without axes){several}, got shape {member.shape}")
         if loss.first.name not in self._data:
             raise archive.member(loss.first.name).fault("expected an array with axes, got one without")
         self._effective = {**self._options, **options}
@@ -141,23 +145,23 @@ class _Call:
                 done=stop / count,
             )
 
-    @property
-    def _axis(self) -> int:
-        """Which axis of the first argument counts the sequences."""
-        ragged = self._loss.first.name in self._offsets
-        return 1 if self._effective.get("layout") == "TNC" and not ragged else 0
+    def _axis(self, name: str) -> int:
+        """Which axis of an argument counts the sequences."""
+        by_frame = self._loss.arguments[name].layout and self._effective.get("layout") == "TNC"
+        return 1 if by_frame and name not in self._offsets else 0
 
     def _sizes(self) -> npt.NDArray[np.int64]:
         """Return how many bytes of the first argument each sequence takes; 0 where they are in memory anyhow."""
         offsets = self._offsets.get(self._loss.first.name)
         if offsets is not None:
             return np.diff(offsets) * self._first.row_bytes
-        if self._first.ndim <= self._axis:
+        axis = self._axis(self._first.name)
+        if self._first.ndim <= axis:
             raise self._first.fault(f"expected an array with an axis for the samples, got shape {self._first.shape}")
-        return np.full(self._first.shape[self._axis], 0 if self._axis else self._first.row_bytes, dtype=np.int64)
+        return np.full(self._first.shape[axis], 0 if axis else self._first.row_bytes, dtype=np.int64)
 
     def _column(self, member: Member, count: int) -> _Column:
-        column = _Column(member, self._offsets.get(member.name), self._axis if member is self._first else 0)
+        column = _Column(member, self._offsets.get(member.name), self._axis(member.name))
         _check_count(member, column.count, count)
         return column
 
@@ -220,6 +224,9 @@ def _share_offsets(loss: Loss, data: dict[str, Member], offsets: dict[str, npt.N
             beside = member.shape[0] == shared[-1]
             if beside and (member.shape[0] != count or 0 not in argument.ranks):
                 offsets[name] = shared
+            elif 0 not in argument.ranks:
+                expected = f"{shared[-1]} values end to end as {loss.first.name!r} has them"
+                raise member.fault(f"expected {expected}, got shape {member.shape}")
     for argument in loss.data:
         if argument.cut_by is None or argument.name in offsets or data[argument.name].ndim != 1:
             continue

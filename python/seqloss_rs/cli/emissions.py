@@ -119,14 +119,18 @@ def find_data(file: str, beside: str, data: Sequence[str]) -> str:
 
 
 def _options(line: Line, loss: Loss) -> dict[str, Any]:
-    """Return the options that the line was scored with, as far as they are of the right kind."""
+    """Return the options that the line was scored with, as far as they are of the right kind.
+
+    What has no default may be of several kinds, and is for the function to judge.
+    """
     options = line.get("options")
     if not isinstance(options, dict):
         return {}
+    defaults = {name: option.default for name, option in loss.options.items()}
     return {
         name: value
         for name, value in options.items()
-        if name in loss.options and type(value) is type(loss.options[name])
+        if name in defaults and (defaults[name] is None or type(value) is type(defaults[name]))
     }
 
 
@@ -140,6 +144,7 @@ def _emission(arguments: Mapping[str, Any], single: bool, options: Mapping[str, 
     logits = logits if frames is None else logits[: int(np.ravel(frames)[0])]
     targets = np.asarray(targets) if labels is None else np.asarray(targets)[: int(np.ravel(labels)[0])]
     if options.get("scores", "logits") == "logits" and logits.size:
+        logits = logits / options.get("temperature", 1.0)
         logits = logits - logits.max(axis=-1, keepdims=True)
         logits = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     return Emission(np.exp(np.minimum(logits, 0.0)), targets.tolist(), int(options.get("blank", 0)), classes)

@@ -1,16 +1,14 @@
 """The list of losses that can be scored: what each reads, and what it adds to a line and to the summary.
 
-A new loss is one more entry of `LOSSES`. Its options need no entry: they are read from the function's signature, and
-only one whose default is None says here how it is written on a command line.
+A new loss is one more entry of `LOSSES`. Its options need no entry: they are read from the function's signature.
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,6 +18,7 @@ import numpy.typing as npt
 import seqloss_rs
 
 from .batch import Batch
+from .options import Option, options_of
 
 __all__ = ["LOSSES", "Argument", "KnownValue", "Loss", "Scored"]
 
@@ -42,7 +41,11 @@ class Argument:
     steps : bool
         Whether its values lie beside the steps of the first argument, so that both may share `X_offsets`.
     shared : bool
-        Whether one array belongs to all the samples.
+        Whether one array belongs to all the samples; it is an option too.
+    shareable : bool
+        Whether one value may stand for all the samples, which then is an option.
+    layout : bool
+        Whether the option `layout` says which of its axes is N.
     required : bool
         Whether the call needs it.
     cut_by : str, optional
@@ -54,6 +57,8 @@ class Argument:
     ranks: tuple[int, ...] = (0,)
     steps: bool = False
     shared: bool = False
+    shareable: bool = False
+    layout: bool = False
     required: bool = False
     cut_by: str | None = None
 
@@ -96,8 +101,6 @@ class Loss:
         Its name as a command, the function in `seqloss_rs`, its heading, and what it computes in a line.
     data : tuple of Argument
         The parameters that carry data; the first one first.
-    parsers : dict
-        How an option whose default is None is written.
     score : callable
         Scores a batch, with the options of the call.
     conclude : callable
@@ -121,7 +124,6 @@ class Loss:
     conclude: Callable[[Mapping[str, Any], float, Options], dict[str, Any]]
     known: KnownValue
     adds: str
-    parsers: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
     whole: Callable[[Options], bool] = lambda options: False
     rank: Callable[[Collection[str]], int] | None = None
 
@@ -145,16 +147,10 @@ class Loss:
         return {argument.name: argument for argument in self.data}
 
     @cached_property
-    def options(self) -> dict[str, Any]:
-        """The options of the function and their defaults; how samples are reduced is for the command to say."""
-        signature = inspect.signature(getattr(seqloss_rs, self.function))
-        return {
-            name: parameter.default
-            for name, parameter in signature.parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY
-            and name not in ("reduction", "normalizer")
-            and (name not in self.arguments or name in self.parsers)
-        }
+    def options(self) -> dict[str, Option]:
+        """The options of the function by name; how samples are reduced is for the command to say."""
+        of_samples = [argument.name for argument in self.data if not (argument.shared or argument.shareable)]
+        return options_of(getattr(seqloss_rs, self.function), [*of_samples, "reduction", "normalizer"])
 
     def call(self, batch: Batch, options: Options, reduction: str) -> npt.NDArray[np.float64]:
         """Call the function, with the options over what the file itself says."""
@@ -240,14 +236,12 @@ def score_ctc(loss: Loss, batch: Batch, options: Options) -> Scored:
     losses = loss.call(batch, {**options, "zero_infinity": False}, "none")
     frames = _frames(batch, effective.get("layout", "NTC"))
     targets = _targets(batch)
-    decoded = None
-    if batch.classes is not None:
-        decoding = {name: effective[name] for name in ("blank", "layout") if name in effective}
-        paths = seqloss_rs.ctc_greedy_decode(
-            batch.arguments["logits"], batch.arguments.get("input_lengths"), **decoding
-        )
-        decoded = [paths] if isinstance(paths, np.ndarray) else paths
-    infeasible = np.isposinf(losses)
+    decoded = None if batch.classes is None else _decoded(batch, effective)
+    infinite = infeasible = np.isposinf(losses)
+    if infinite.any() and (effective.get("label_smoothing") or "consistency_with" in batch.arguments):
+        # A divergence is infinite too where a class has probability 0, whatever the paths are.
+        alone = replace(batch, arguments={**batch.arguments, "consistency_with": None})
+        infeasible = np.isposinf(loss.call(alone, {**options, "zero_infinity": False, "label_smoothing": 0.0}, "none"))
     fields: Fields = []
     for sample in range(len(losses)):
         entry: dict[str, Any] = {
@@ -261,8 +255,19 @@ def score_ctc(loss: Loss, batch: Batch, options: Options) -> Scored:
         fields.append(entry)
     labels = sum(len(target) for target, value in zip(targets, losses, strict=True) if math.isfinite(value))
     if effective.get("zero_infinity"):
-        losses = np.where(infeasible, 0.0, losses)
+        losses = np.where(infinite, 0.0, losses)
     return Scored(losses, fields, {"infeasible": int(infeasible.sum()), "labels": labels})
+
+
+def _decoded(batch: Batch, options: Options) -> list[npt.NDArray[Any]]:
+    """Return the labels that the most likely class of every frame gives."""
+    logits, lengths = batch.arguments["logits"], batch.arguments.get("input_lengths")
+    keywords = {name: options[name] for name in ("blank", "layout") if name in options}
+    if options.get("merge_repeated", True):
+        found = seqloss_rs.ctc_greedy_decode(logits, lengths, **keywords)
+        return [found] if batch.single else found
+    paths = seqloss_rs.ctc_greedy_decode(logits, lengths, **keywords, spans=True).labels
+    return [path[path != options.get("blank", 0)] for path in ([paths] if batch.single else paths)]
 
 
 def _frames(batch: Batch, layout: str) -> list[int]:
@@ -334,31 +339,6 @@ def _pairs(batch: Batch) -> tuple[list[Any], list[Any]]:
     return list(hypotheses), list(references)
 
 
-def number_or_word(text: str) -> float | str:
-    """Read a number, or the name of a rule."""
-    try:
-        return float(text)
-    except ValueError:
-        if text in ("batch_mean", "leave_one_out"):
-            return text
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 'batch_mean' or 'leave_one_out'") from None
-
-
-def switch(text: str) -> bool:
-    """Read yes or no, for an option that also may be left to the loss."""
-    if text in ("true", "false"):
-        return text == "true"
-    raise argparse.ArgumentTypeError(f"{text!r} is not 'true' or 'false'")
-
-
-def numbers(text: str) -> npt.NDArray[np.float64]:
-    """Read numbers with commas between them."""
-    try:
-        return np.array([float(part) for part in text.split(",")])
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,0.5,2") from None
-
-
 LENGTHS = Argument("lengths", "integer")
 MASK = Argument("mask", "boolean", (1,), steps=True)
 ELEMENT_MASK = Argument("mask", "boolean", (1, 2), steps=True)
@@ -395,7 +375,6 @@ LOSSES: dict[str, Loss] = {
                 WEIGHTS,
                 Argument("class_weights", "float", (1,), shared=True),
             ),
-            parsers={"class_weights": numbers},
             score=score_steps,
             conclude=conclude_cross_entropy,
             adds=TERMS_ADD,
@@ -437,10 +416,12 @@ LOSSES: dict[str, Loss] = {
             title="CTC",
             help="connectionist temporal classification",
             data=(
-                Argument("logits", "float", (2,), required=True),
+                Argument("logits", "float", (2,), layout=True, required=True),
                 Argument("targets", "integer", (1,), required=True, cut_by="target_lengths"),
                 Argument("input_lengths", "integer"),
                 Argument("target_lengths", "integer"),
+                Argument("log_priors", "float", (1,), shared=True),
+                Argument("consistency_with", "float", (2,), steps=True, layout=True),
             ),
             score=score_ctc,
             conclude=conclude_ctc,
@@ -458,7 +439,6 @@ LOSSES: dict[str, Loss] = {
             title="BLEU",
             help="1 − BLEU/100 of each sentence",
             data=TEXT_DATA,
-            parsers={"effective_order": switch},
             score=score_bleu,
             conclude=conclude_bleu,
             adds="length and reference_length in tokens",
@@ -490,11 +470,10 @@ LOSSES: dict[str, Loss] = {
                 Argument("logits", "float", (1, 2), required=True),
                 Argument("actions", "integer", (1,), steps=True),
                 Argument("rewards", "float", (0, 1), steps=True, required=True),
-                Argument("baseline", "float", (0, 1), steps=True),
+                Argument("baseline", "float", (0, 1), steps=True, shareable=True),
                 LENGTHS,
                 MASK,
             ),
-            parsers={"baseline": number_or_word, "discount": float},
             score=score_steps,
             conclude=conclude_steps,
             adds=TERMS_ADD,

@@ -1,23 +1,143 @@
-"""Options of a loss as flags of the command line, from the function's own signature."""
+"""Options of a function, from its own signature and docstring: as flags of the command line, and out of data files."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import re
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-import seqloss_rs
-
-from .losses import Loss
-
-__all__ = ["add_flags", "flag", "given", "shown"]
+__all__ = ["Option", "add_flags", "described", "flag", "given", "options_of", "shown"]
 
 PREFIX = "option:"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A parameter that says how something is done.
+
+    Attributes
+    ----------
+    name : str
+        The function's name for it.
+    default : Any
+        What holds where it is not given.
+    words : dict
+        The words that it may be written as, and the values that they stand for.
+    several : bool
+        Whether it takes several of the words.
+    parse : callable, optional
+        Reads any other text: `int`, `float` or `numbers`; raises ValueError for what is none.
+    help : str
+        What it does.
+    """
+
+    name: str
+    default: Any
+    words: Mapping[str, Any]
+    several: bool
+    parse: Callable[[str], Any] | None
+    help: str
+
+    @property
+    def axes(self) -> int:
+        """How many axes its value may have in a data file."""
+        return 1 if self.several else 0
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off, so that its flag needs no value."""
+        return isinstance(self.default, bool)
+
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in a help."""
+        if not self.words:
+            return "NUMBER,..." if self.parse is numbers else "NUMBER"
+        return f"{{{','.join([*(['NUMBER'] if self.parse else []), *self.words])}}}"
+
+    def read(self, text: str) -> Any:
+        """Read a value, or one of several, from the command line."""
+        if text in self.words:
+            return self.words[text]
+        try:
+            if self.parse is not None:
+                return self.parse(text)
+        except ValueError:
+            pass
+        expected = [*([WRITTEN[self.parse]] if self.parse else []), *map(repr, self.words)]
+        listed = " or ".join(filter(None, [", ".join(expected[:-1]), expected[-1]]))
+        raise argparse.ArgumentTypeError(f"{text!r} is not {listed}")
+
+
+def numbers(text: str) -> npt.NDArray[np.float64]:
+    """Read numbers with commas between them."""
+    return np.array([float(part) for part in text.split(",")])
+
+
+WRITTEN: Mapping[Callable[[str], Any], str] = {
+    int: "an integer",
+    float: "a number",
+    numbers: "a list of numbers such as 1,0.5,2",
+}
+
+
+def options_of(function: Callable[..., Any], left_out: Collection[str]) -> dict[str, Option]:
+    """Return the options of a function: its keyword-only parameters but for those that are left out.
+
+    The types of a parameter say how it is written: words for those of a literal type (several where it takes a sequence
+    of them), a number, or numbers where it takes an array and no single one.
+    """
+    hints = typing.get_type_hints(function)
+    descriptions = described(function)
+    return {
+        name: _option(name, parameter.default, hints[name], descriptions.get(name, ""))
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in left_out
+    }
+
+
+def _option(name: str, default: Any, hint: Any, description: str) -> Option:
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    literals = [kind for kind in kinds if typing.get_origin(kind) is typing.Literal]
+    words = {word: word for literal in literals for word in typing.get_args(literal)}
+    if bool in kinds:
+        words = {"true": True, "false": False}
+    parse: Callable[[str], Any] | None = next((kind for kind in (float, int) if kind in kinds), None)
+    if not words and parse is None:
+        if not any(typing.get_origin(kind) is np.ndarray for kind in kinds):
+            raise TypeError(f"{name} is {hint}, which no flag is known for")
+        parse = numbers
+    several = any(
+        typing.get_origin(kind) is Sequence and typing.get_args(kind)[0] == literal
+        for kind in kinds
+        for literal in literals
+    )
+    # What follows a colon explains the words one by one, in an order that need not be that of the type.
+    text = re.split(r"(?<=[.;:]) " if words and not isinstance(default, bool) else r"(?<=[.;]) ", description)[0]
+    remarks = [
+        text.rstrip(".;:"),
+        "may be given several times" if several else "",
+        "numbers with commas between them, or an array of an .npz" if parse is numbers else "",
+    ]
+    return Option(name, default, words, several, parse, "; ".join(filter(None, remarks)))
+
+
+def described(function: Callable[..., Any]) -> dict[str, str]:
+    """Return what a NumPy docstring says of each parameter, on one line and without marks."""
+    descriptions = {}
+    docstring = f"{inspect.getdoc(function) or ''}\n"
+    for names, text in re.findall(r"^(\w+(?:, \w+)*)(?: : .*)?\n((?:    .*\n)+)", docstring, re.MULTILINE):
+        plain = re.sub(r",? \[\d+\]_|:\w+:(?=`)|`", "", " ".join(text.split()))
+        descriptions.update(dict.fromkeys(names.split(", "), plain))
+    return descriptions
 
 
 def flag(name: str) -> str:
@@ -25,33 +145,25 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_flags(parser: argparse.ArgumentParser, loss: Loss) -> None:
-    """Add a flag for each option of the loss."""
-    group = parser.add_argument_group(f"options of {loss.function}")
-    function = getattr(seqloss_rs, loss.function)
-    hints = typing.get_type_hints(function)
-    words = _described(inspect.getdoc(function) or "")
-    for name, default in loss.options.items():
+def add_flags(parser: argparse.ArgumentParser, function: str, options: Mapping[str, Option]) -> None:
+    """Add a flag for each option of a function."""
+    group = parser.add_argument_group(f"options of {function}")
+    for name, option in options.items():
+        default = "" if option.default is None else f"(default: {option.default})"
         keywords: dict[str, Any] = {
             "dest": PREFIX + name,
             "default": argparse.SUPPRESS,
-            "help": _help(words.get(name, ""), default).replace("%", "%%"),
+            "help": " ".join(filter(None, [option.help, default])).replace("%", "%%"),
         }
-        if isinstance(default, bool):
+        if option.is_switch:
             keywords["action"] = argparse.BooleanOptionalAction
         else:
-            keywords["type"] = loss.parsers.get(name, type(default))
-            choices = _choices(hints.get(name))
-            if choices and name not in loss.parsers:
-                keywords["choices"] = choices
-            else:
-                optional = typing.get_args(hints.get(name)) == (bool, type(None))
-                keywords["metavar"] = "{true,false}" if optional else name.upper()
+            keywords |= {
+                "action": "append" if option.several else "store",
+                "type": option.read,
+                "metavar": option.metavar,
+            }
         group.add_argument(flag(name), **keywords)
-
-
-def _help(words: str, default: Any) -> str:
-    return words if default is None else f"{words} (default: {default})".lstrip()
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -62,20 +174,3 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
 def shown(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the same, as JSON has them."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in options.items()}
-
-
-def _choices(hint: Any) -> tuple[str, ...]:
-    """Return the words of a parameter that takes one of a few words."""
-    if typing.get_origin(hint) is typing.Literal:
-        return tuple(word for word in typing.get_args(hint) if isinstance(word, str))
-    return ()
-
-
-def _described(docstring: str) -> dict[str, str]:
-    """Return the first sentence about each parameter of a NumPy docstring."""
-    described = {}
-    for names, text in re.findall(r"^(\w+(?:, \w+)*) : .*\n((?:    .*\n)+)", docstring + "\n", re.MULTILINE):
-        sentence = " ".join(text.split())
-        sentence = re.split(r"(?<=[.;:]) ", sentence)[0].rstrip(".;:").replace("`", "")
-        described.update(dict.fromkeys(names.split(", "), sentence))
-    return described

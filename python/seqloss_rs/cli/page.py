@@ -20,6 +20,7 @@ import numpy.typing as npt
 import seqloss_rs
 
 from . import svg
+from .align import ALIGNMENT
 from .emissions import Emission, Line, find_data, read_emissions
 from .errors import CommandError
 from .losses import LOSSES, Loss
@@ -44,7 +45,7 @@ class Scores:
     @property
     def loss(self) -> Loss | None:
         """The loss that gave the lines, when they all say the same."""
-        return next((loss for loss in LOSSES.values() if {loss.function} == self.functions), None)
+        return next((loss for loss in (*LOSSES.values(), ALIGNMENT) if {loss.function} == self.functions), None)
 
 
 STYLE = """

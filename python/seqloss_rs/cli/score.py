@@ -6,35 +6,39 @@ import argparse
 import os
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
+
+import seqloss_rs
 
 from .batch import Batch
 from .errors import DataError, UsageError
 from .losses import LOSSES, Loss, Scored
 from .names import STANDARD_INPUT
 from .names import shown as shown_name
-from .options import add_flags, flag, given, shown
+from .options import add_flags, described, flag, given, shown
 from .progress import Progress
 from .read import read_file, read_text
 from .summary import Summary, print_summary
 from .write import FORMATS, STANDARD_OUTPUT, Writer, open_writer
 
-__all__ = ["add_arguments", "add_parser", "run_loss"]
+__all__ = ["add_arguments", "add_parser", "array_words", "run_loss"]
 
 DESCRIPTION = """\
 {title}: {help}.
 
 A data file is a call of {function}: the arrays of an .npz have the names of its parameters
-  {arrays}
-padded (N, T, ...), or ragged: X holds the values of all samples end to end, and X_offsets (N + 1,) where each begins.
-An array without axes sets an option. The arrays texts (N,) and classes (C,) say how samples and classes are written;
-other arrays are left alone. An .npz is read some samples at a time, whether it is compressed or not.
+{arrays}
+They are padded (N, T, ...), or ragged: X holds the values of all samples end to end, and X_offsets (N + 1,) where each
+begins. {options}
+The arrays texts (N,) and classes (C,) say how samples and classes are written; other arrays are left alone. An .npz is
+read some samples at a time, whether it is compressed or not.
 """
 LINES = """\
 A .jsonl file has one sample on a line: an object with the same names, and lists as values. Other fields go into the
-output as they are."""
+output as they are; what is one for all samples is set by a flag."""
 TEXT_LINES = """\
 A .jsonl file has one sample on a line: hypothesis, and reference or references (a list); strings, or lists of token
 ids. Other fields go into the output as they are. Plain text is given by --hyp FILE --ref FILE..., line by line."""
@@ -68,10 +72,9 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_loss(losses: Any, loss: Loss) -> None:
-    arrays = ", ".join(f"{data.name}" if data.required else f"[{data.name}]" for data in loss.data)
-    description = DESCRIPTION.format(title=loss.title, help=loss.help, function=loss.function, arrays=arrays)
+    description = DESCRIPTION.format(title=loss.title, help=loss.help, function=loss.function, **array_words(loss))
     whole = (
-        ";\n  a baseline of the batch makes a file one batch, which is read whole" if "baseline" in loss.parsers else ""
+        ";\n  a baseline of the batch makes a file one batch, which is read whole" if "baseline" in loss.options else ""
     )
     parser = losses.add_parser(
         loss.name,
@@ -82,6 +85,23 @@ def _add_loss(losses: Any, loss: Loss) -> None:
     )
     add_arguments(parser, loss)
     parser.set_defaults(run=run)
+
+
+def array_words(loss: Loss) -> dict[str, str]:
+    """Return what a help says of the arrays that carry data, and of those that set options."""
+    descriptions = described(getattr(seqloss_rs, loss.function))
+    width = max(len(data.name) for data in loss.data) + 6
+    rows = []
+    for data in loss.data:
+        name = data.name if data.required else f"[{data.name}]"
+        sentence = re.split(r"(?<=\.) ", descriptions.get(data.name, ""))[0].rstrip(".")
+        remark = "; one array for all samples" if data.shared else ""
+        rows.append(textwrap.fill(f"{f'  {name}':<{width}}{sentence}{remark}", 118, subsequent_indent=" " * width))
+    several = " and ".join(name for name, option in loss.options.items() if option.several)
+    return {
+        "arrays": "\n".join(rows),
+        "options": "An array without axes sets an option" + (f"; {several} may be several words." if several else "."),
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
@@ -97,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
     )
     parser.add_argument("--ignore", metavar="NAME", action="append", default=[], help="leave out an array or a field")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    add_flags(parser, loss)
+    add_flags(parser, loss.function, loss.options)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -165,7 +185,7 @@ def _score(loss: Loss, batch: Batch, options: dict[str, Any]) -> Scored:
 
 
 def _located(loss: Loss, batch: Batch, options: dict[str, Any], error: Exception) -> DataError | UsageError:
-    """Say of a record what the function says of an argument.
+    """Say of a record, or of a flag or an array that is one for all records, what the function says of an argument.
 
     The function sees a batch, and its indices are not those of the file: so the samples are tried one by one, and the
     first that is refused alone is the one.
@@ -179,9 +199,12 @@ def _located(loss: Loss, batch: Batch, options: dict[str, Any], error: Exception
                 batch, error = sample, cause
                 break
     message = str(error)
-    named = re.match(r"\w+", message)
-    if named is not None and named[0] in options and named[0] not in loss.arguments:
-        return UsageError(f"{flag(named[0])}: {message}")
+    match = re.match(r"\w+", message)
+    named = "" if match is None else match[0]
+    if named in options:
+        return UsageError(f"{flag(named)}: {message}")
+    if named in batch.options or (named in batch.arguments and named not in batch.axes):
+        return DataError(message, file=shown_name(batch.file), field=named)
     if len(batch) > 1:
         place = f"{batch.record_noun}s {batch.records[0]} to {batch.records[-1]}"
     else:
