@@ -168,7 +168,7 @@ impl<'a, E: Element> Ctc<'a, E> {
 
     fn topology(&self) -> Topology {
         let Options { merge_repeated, delay_penalty, stars, .. } = self.options;
-        Topology { merge_repeated, delay_penalty, stars }
+        Topology { merge_repeated, delay_penalty, stars, one_by_one: false }
     }
 
     /// Whether e⁻ˡ is the probability of a set of different paths, and so at most 1.
@@ -189,7 +189,9 @@ pub struct Scratch<F> {
 /// Rows of one half of the frames.
 struct Side<F> {
     buffers: Buffers<F>,
-    /// Eight rows, lying across, where rows are short; else empty.
+    /// Eight rows, and the same lying across, where rows are short; else empty. They are filled up with −∞, which has no
+    /// part in a softmax.
+    rows: Vec<F>,
     columns: Vec<F>,
     /// The row over the temperature; empty where that is 1.
     tempered: Vec<F>,
@@ -210,10 +212,11 @@ struct Softmax<F> {
 impl<F: Float> Side<F> {
     fn new(width: usize, scores: Scores, options: &Options<'_>) -> Result<Self, Error> {
         let is_short = width <= SHORT && scores == Scores::Logits;
+        let numbers = if is_short { width.next_multiple_of(LANES) * LANES } else { 0 };
         Ok(Self {
             buffers: Buffers::new(width)?,
-            // An odd row is filled up with one that has no part in a softmax.
-            columns: vec![F::NEGATIVE_INFINITY; if is_short { width.next_multiple_of(2) * LANES } else { 0 }],
+            rows: vec![F::NEGATIVE_INFINITY; numbers],
+            columns: vec![F::NEGATIVE_INFINITY; numbers],
             tempered: zeros(if options.temperature == 1.0 { 0 } else { width })?,
             view: zeros(if options.views.is_none() { 0 } else { width })?,
             exponentials: zeros(if options.views.is_none() { 0 } else { width })?,
@@ -540,7 +543,8 @@ struct Half<'a, 'b, E: Element> {
 impl<E: Element> Visitor for Half<'_, '_, E> {
     fn read(&mut self, range: Range<usize>, frames: &mut Frames) -> Result<(), Error> {
         let Self { ctc, sequence, classes, strip, start, side, softmax, is_known, extra, .. } = self;
-        let Side { buffers, columns, tempered, view, exponentials, .. } = &mut **side;
+        let Side { buffers, rows: eight, columns, tempered, view, exponentials, .. } = &mut **side;
+        frames.is_rough = size_of::<E::Float>() == size_of::<f32>();
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
         if options.stars != Stars::default() {
@@ -549,15 +553,17 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         }
         let softmax = &mut softmax[range.start - *start..range.end - *start];
         if !*is_known && !columns.is_empty() {
-            for (column, t) in range.clone().enumerate() {
+            let width = eight.len() / LANES;
+            for (row, t) in eight.chunks_exact_mut(width).zip(range.clone()) {
                 strip.read(t, *start, buffers, |x| {
                     let x = divided(x, options.temperature, tempered);
-                    for (row, &value) in columns.chunks_exact_mut(LANES).zip(x) {
-                        row[column] = value;
-                    }
+                    row[..x.len()].copy_from_slice(x);
                 });
             }
-            let (shifts, sums) = dispatch!(level(), simd => rows::softmax_of_columns(simd, columns));
+            let (shifts, sums) = dispatch!(level(), simd => {
+                rows::lay_across(simd, eight, columns);
+                rows::softmax_of_columns(simd, columns)
+            });
             for ((softmax, shift), sum) in softmax.iter_mut().zip(shifts).zip(sums) {
                 *softmax = Softmax { shift, normal: 1.0 / sum };
             }

@@ -1,7 +1,7 @@
 //! The vectors that kernels are written over: 16 lanes of f32 or 8 of f64, on every instruction set.
 
 use fearless_simd::prelude::*;
-use fearless_simd::{f32x16, f64x8};
+use fearless_simd::{f32x8, f32x16, f64x4, f64x8};
 
 use super::math;
 
@@ -30,6 +30,8 @@ pub trait Lanes: SimdFloatElement + Default + 'static {
     fn fold<S: Simd>(sum: Self::Sum<S>) -> f64;
     /// The sums of eight columns that lie side by side in rows of eight.
     fn columns<S: Simd>(sum: Self::Sum<S>) -> [f64; 8];
+    /// Lays eight rows of eight numbers across; they stand `stride` apart.
+    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]);
     /// exp of numbers that are at most 0; see [`math`].
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
 }
@@ -60,6 +62,23 @@ impl Lanes for f32 {
     #[inline(always)]
     fn columns<S: Simd>(sum: Self::Sum<S>) -> [f64; 8] {
         (sum.0 + sum.1).to_array()
+    }
+
+    #[inline(always)]
+    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]) {
+        let mut square = [f32x8::splat(simd, 0.0); 8];
+        for (row, vector) in square.iter_mut().enumerate() {
+            *vector = f32x8::from_slice(simd, &rows[row * stride..][..8]);
+        }
+        // A perfect shuffle three times: row i and row i + 4 become rows 2 i and 2 i + 1.
+        for _ in 0..3 {
+            let [a, b, c, d, e, f, g, h] = square;
+            let ((a, e), (b, f), (c, g), (d, h)) = (a.interleave(e), b.interleave(f), c.interleave(g), d.interleave(h));
+            square = [a, e, b, f, c, g, d, h];
+        }
+        for (vector, out) in square.into_iter().zip(out.chunks_exact_mut(8)) {
+            vector.store_slice(out);
+        }
     }
 
     #[inline(always)]
@@ -96,9 +115,48 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
+    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]) {
+        let mut square = [f64x8::splat(simd, 0.0); 8];
+        for (row, vector) in square.iter_mut().enumerate() {
+            *vector = f64x8::from_slice(simd, &rows[row * stride..][..8]);
+        }
+        for (vector, out) in transposed(square).into_iter().zip(out.chunks_exact_mut(8)) {
+            vector.store_slice(out);
+        }
+    }
+
+    #[inline(always)]
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
         math::exp_f64x8(simd, x)
     }
+}
+
+/// Eight rows of eight to columns.
+#[inline(always)]
+pub fn transposed<S: Simd>(rows: [f64x8<S>; 8]) -> [f64x8<S>; 8] {
+    #[inline(always)]
+    fn quarter<S: Simd>(a: f64x4<S>, b: f64x4<S>, c: f64x4<S>, d: f64x4<S>) -> [f64x4<S>; 4] {
+        let (ac_low, ac_high) = a.interleave(c);
+        let (bd_low, bd_high) = b.interleave(d);
+        let (first, second) = ac_low.interleave(bd_low);
+        let (third, fourth) = ac_high.interleave(bd_high);
+        [first, second, third, fourth]
+    }
+    let [a, b, c, d, e, f, g, h] = rows;
+    let ((a, a2), (b, b2), (c, c2), (d, d2)) = (a.split(), b.split(), c.split(), d.split());
+    let ((e, e2), (f, f2), (g, g2), (h, h2)) = (e.split(), f.split(), g.split(), h.split());
+    let (left, right) = (quarter(a, b, c, d), quarter(e, f, g, h));
+    let (left2, right2) = (quarter(a2, b2, c2, d2), quarter(e2, f2, g2, h2));
+    [
+        left[0].combine(right[0]),
+        left[1].combine(right[1]),
+        left[2].combine(right[2]),
+        left[3].combine(right[3]),
+        left2[0].combine(right2[0]),
+        left2[1].combine(right2[1]),
+        left2[2].combine(right2[2]),
+        left2[3].combine(right2[3]),
+    ]
 }
 
 const fn steps_f32() -> [f32; 32] {

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use fearless_simd::Level;
 
-pub use lanes::Lanes;
+pub use lanes::{Lanes, transposed};
 
 /// The variable that forces a level down.
 pub const VARIABLE: &str = "SEQLOSS_SIMD";

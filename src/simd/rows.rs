@@ -107,6 +107,15 @@ pub(crate) fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, o
     T::fold(sum)
 }
 
+/// Lays eight rows across, whose widths and distances are a multiple of eight.
+#[inline(always)]
+pub(crate) fn lay_across<T: Lanes, S: Simd>(simd: S, rows: &[T], columns: &mut [T]) {
+    let width = rows.len() / 8;
+    for (at, columns) in (0..width).step_by(8).zip(columns.chunks_exact_mut(64)) {
+        T::transpose(simd, &rows[at..], width, columns);
+    }
+}
+
 /// The largest number of each of eight columns, and Σ exp(x − largest): eight short rows at once, which lie across. There
 /// must be an even number of rows of eight.
 #[inline(always)]
@@ -189,6 +198,21 @@ mod tests {
             let truth: f64 = row.iter().map(|&x| (x - max).exp()).sum();
             assert!((exp_sum(&row, max) - truth).abs() <= 1e-14 * truth);
         }
+    }
+
+    #[test]
+    fn eight_rows_lie_across() {
+        #[inline(always)]
+        fn check<T: Lanes + PartialEq + std::fmt::Debug>(number: impl Fn(usize) -> T) {
+            let rows: Vec<T> = (0..8 * 24).map(&number).collect();
+            let mut columns = vec![T::default(); 8 * 24];
+            dispatch!(level(), simd => lay_across(simd, &rows, &mut columns));
+            for (i, &value) in columns.iter().enumerate() {
+                assert_eq!(value, number(i % 8 * 24 + i / 8));
+            }
+        }
+        check(|i| i as f32);
+        check(|i| i as f64);
     }
 
     #[test]

@@ -60,7 +60,10 @@ impl<S: Simd> Scaled<S> {
         let r = r.min(f64x8::splat(simd, 0.35)).max(f64x8::splat(simd, -0.35));
         // What lies near the exponent of 0 is 0.
         let is_zero = x.simd_lt(f64x8::splat(simd, BOTTOM / 10.0));
-        Self { mantissa: is_zero.select(zero, math::exp_near_0(simd, r)), exponent: is_zero.select(zero, exponent) }
+        Self {
+            mantissa: is_zero.select(zero, math::exp_near_0::<S, false>(simd, r)),
+            exponent: is_zero.select(zero, exponent),
+        }
     }
 
     /// The sum of two, its mantissa not yet normal.

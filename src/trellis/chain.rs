@@ -32,6 +32,7 @@ pub(super) struct Chain {
     pub(super) gains: [(Vec<f64>, Vec<f64>); 2],
     /// 1 for blanks at which any class may be emitted, else 0; nothing where there are none.
     pub(super) stars: Vec<f64>,
+    one_by_one: bool,
     /// How many steps it takes to be at each label, in the order of this end.
     steps: Vec<usize>,
     frames: usize,
@@ -46,6 +47,8 @@ pub(crate) struct Topology {
     pub(crate) delay_penalty: f64,
     /// Blanks at which any class may be emitted.
     pub(crate) stars: Stars,
+    /// Whether every frame is taken alone: the definition that runs of frames are held against.
+    pub(crate) one_by_one: bool,
 }
 
 /// Where any class may stand beside the blank: before, between and after the labels.
@@ -76,6 +79,7 @@ impl Chain {
     /// Lays out labels, given as slots; `padding` is the slot without probability.
     pub(super) fn set(&mut self, labels: &[u32], padding: u32, frames: usize, topology: &Topology) {
         self.frames = frames;
+        self.one_by_one = topology.one_by_one;
         self.stay = if topology.merge_repeated { 0.0 } else { NO_ARC };
         let is_repeat = |pair: &[u32]| topology.merge_repeated && pair[0] == pair[1];
         let width = (labels.len() + 1).next_multiple_of(LANES);
@@ -131,8 +135,8 @@ impl Chain {
     }
 
     /// Whether frames must be taken one by one.
-    pub(super) fn is_shaped(&self) -> bool {
-        self.stay != 0.0 || !self.stars.is_empty() || !self.gains[0].0.is_empty()
+    pub(super) fn is_one_by_one(&self) -> bool {
+        self.one_by_one || self.stay != 0.0 || !self.stars.is_empty() || !self.gains[0].0.is_empty()
     }
 
     /// The factors of eight blanks or labels.

@@ -29,6 +29,8 @@ pub(crate) struct Frames {
     pub(super) has_zero: [bool; LANES],
     /// How many bits above 1 a probability may lie: scores need not be normalised.
     pub(super) growth: [f64; LANES],
+    /// Whether what comes out is rounded to float32.
+    pub(crate) is_rough: bool,
     /// The factor on classes other than the blank where any may stand; 0 where none may.
     pub(crate) star_weight: f64,
     /// What the blank's probability was multiplied by, beside the softmax.
@@ -92,8 +94,13 @@ impl Frames {
             }
         } else {
             let rows = self.logarithms.chunks_exact(LANES).zip(self.probabilities.chunks_exact_mut(LANES));
-            for (logarithms, row) in rows {
-                (math::exp_f64x8(simd, f64x8::from_slice(simd, logarithms)) * normals).store_slice(row);
+            match self.is_rough {
+                true => rows.for_each(|(logarithms, row)| {
+                    (math::exp_rough_f64x8(simd, f64x8::from_slice(simd, logarithms)) * normals).store_slice(row);
+                }),
+                false => rows.for_each(|(logarithms, row)| {
+                    (math::exp_f64x8(simd, f64x8::from_slice(simd, logarithms)) * normals).store_slice(row);
+                }),
             }
         }
         if self.star_weight > 0.0 {

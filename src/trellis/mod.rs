@@ -398,7 +398,7 @@ impl Front {
         let mut here = chain.places(before);
         while done < frames.count {
             // Runs do not go over frames in which some class has no probability.
-            let is_alone = |step: usize| frames.is_deep || chain.is_shaped() || frames.has_zero[column(step)];
+            let is_alone = |step: usize| frames.is_deep || chain.is_one_by_one() || frames.has_zero[column(step)];
             let mut count = self.size.clamp(1, frames.count - done);
             count = (1..count).find(|&i| is_alone(done) || is_alone(done + i)).unwrap_or(count);
             if MODE == MEET {
@@ -688,4 +688,140 @@ fn grow(memory: &mut Vec<f64>, length: usize) -> Result<(), Error> {
         *memory = zeros(length)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::{Watch, for_each};
+
+    /// A generator of numbers that is the same everywhere (Steele et al., 2014: SplitMix64).
+    struct Random(u64);
+
+    impl Random {
+        fn bits(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+
+        fn below(&mut self, bound: usize) -> usize {
+            (self.bits() % bound as u64) as usize
+        }
+
+        fn unit(&mut self) -> f64 {
+            (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+        }
+
+        fn normal(&mut self) -> f64 {
+            (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+        }
+    }
+
+    /// Frames of log-probabilities of every slot, and the posteriors that come back.
+    struct Table<'a> {
+        log_probs: &'a [Vec<f64>],
+        posteriors: Vec<Vec<f64>>,
+    }
+
+    impl Visitor for Table<'_> {
+        fn read(&mut self, range: Range<usize>, frames: &mut Frames) -> Result<(), Error> {
+            for (column, t) in range.enumerate() {
+                for (slot, &log_prob) in self.log_probs[t].iter().enumerate() {
+                    frames.logarithms[slot * LANES + column] = log_prob;
+                }
+            }
+            Ok(())
+        }
+
+        fn write(&mut self, range: Range<usize>, _: &Frames, posteriors: &Meeting) -> Result<(), Error> {
+            for (column, t) in range.enumerate() {
+                let slots = self.log_probs[t].len();
+                self.posteriors[t] = (0..slots).map(|slot| posteriors.row(slot)[column]).collect();
+            }
+            Ok(())
+        }
+    }
+
+    /// The probability of all paths as mantissa and exponent, and the posteriors of every frame.
+    fn evaluate(log_probs: &[Vec<f64>], labels: &[u32], one_by_one: bool) -> ((f64, f64), Vec<Vec<f64>>) {
+        let topology = Topology { merge_repeated: true, delay_penalty: 0.0, stars: Stars::default(), one_by_one };
+        let mut trellis = Trellis::default();
+        let (slots, frames) = (log_probs[0].len(), log_probs.len());
+        if !trellis.set(labels, slots, frames, &topology, Wants::Classes).unwrap() {
+            return ((0.0, BOTTOM), vec![]);
+        }
+        let table = || Table { log_probs, posteriors: vec![vec![]; frames] };
+        let mut halves = [table(), table()];
+        let watch = Watch::never();
+        let found = std::sync::Mutex::new((&mut trellis, &mut halves));
+        for_each(
+            0..1usize,
+            0,
+            &watch,
+            || Ok(()),
+            |_, (), ticker| {
+                let mut found = found.lock().unwrap();
+                let (trellis, halves) = &mut *found;
+                let total = trellis.total(halves, ticker)?;
+                if total.is_finite() { trellis.posteriors(halves, ticker) } else { Ok(()) }
+            },
+        )
+        .unwrap();
+        let total = trellis.workshops[0].meeting.total;
+        let [first, second] = halves;
+        let posteriors = first.posteriors.into_iter().zip(second.posteriors);
+        (total, posteriors.map(|(first, second)| if first.is_empty() { second } else { first }).collect())
+    }
+
+    /// Sharp and flat scores, impossible classes, repeats, targets that do not fit: runs of frames give what one frame at a
+    /// time gives. SEQLOSS_FUZZ_CASES asks for more of them.
+    #[test]
+    fn runs_agree_with_single_frames() {
+        let cases = std::env::var("SEQLOSS_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2000u64);
+        let (mut feasible, mut worst_total, mut worst_posterior) = (0, 0.0f64, 0.0f64);
+        for case in 0..cases {
+            let mut random = Random(case);
+            let frames = 1 + random.below(120);
+            let most = [3, 20][random.below(2)];
+            let slots = 2 + random.below(most);
+            let length = random.below(41.min(frames + 2));
+            let labels: Vec<u32> = (0..length).map(|_| 1 + random.below(slots - 1) as u32).collect();
+            let scale = [0.0, 1.0, 3.0, 6.0, 20.0, 60.0, 150.0][random.below(7)];
+            let impossible = [0.0, 0.0, 0.02, 0.2][random.below(4)];
+            let favour = [0.0, 0.0, 30.0, -30.0][random.below(4)];
+            let log_probs: Vec<Vec<f64>> = (0..frames)
+                .map(|_| {
+                    let mut scores: Vec<f64> = (0..slots).map(|_| random.normal() * scale).collect();
+                    scores[0] += favour;
+                    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let log_sum = most + scores.iter().map(|score| (score - most).exp()).sum::<f64>().ln();
+                    scores
+                        .iter()
+                        .map(|s| if random.unit() < impossible { f64::NEG_INFINITY } else { s - log_sum })
+                        .collect()
+                })
+                .collect();
+            let (total, posteriors) = evaluate(&log_probs, &labels, false);
+            let (truth, expected) = evaluate(&log_probs, &labels, true);
+            if truth.0 == 0.0 {
+                assert_eq!(total.0, 0.0, "case {case}");
+                continue;
+            }
+            feasible += 1;
+            worst_total = worst_total.max((total.0 / truth.0 * (total.1 - truth.1).exp2() - 1.0).abs());
+            for (row, expected) in posteriors.iter().zip(&expected) {
+                for (posterior, expected) in row.iter().zip(expected) {
+                    worst_posterior = worst_posterior.max((posterior - expected).abs());
+                }
+            }
+            assert!(worst_total < 1e-13 && worst_posterior < 1e-11, "case {case}: {worst_total} {worst_posterior}");
+        }
+        assert!(feasible > cases / 3, "{feasible} of {cases} have a path");
+        println!(
+            "{feasible} of {cases} have a path; worst: {worst_total:e} of the total, {worst_posterior:e} of a posterior"
+        );
+    }
 }

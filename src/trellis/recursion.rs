@@ -30,13 +30,14 @@
 
 use std::ops::Range;
 
+use fearless_simd::f64x8;
 use fearless_simd::prelude::*;
-use fearless_simd::{f64x4, f64x8};
 
 use super::chain::{Chain, Places};
 use super::frames::Frames;
 use super::{KEEP, Kept, LANES, MEET, Meeting, Piece, TILE};
 use crate::simd::scaled::{self, BOTTOM, Scaled, power};
+use crate::simd::transposed;
 
 /// The bits that arcs may add in a run of eight frames, and in a shorter one. Short runs are for sharp scores, whose
 /// states fall further.
@@ -92,34 +93,6 @@ fn store<S: Simd>(state: &mut [f64; TILE], kind: usize, numbers: Scaled<S>) {
 #[inline(always)]
 fn behind<S: Simd, const BACK: bool>(before: f64x8<S>, now: f64x8<S>) -> f64x8<S> {
     if BACK { now.slide::<1>(before) } else { before.slide::<7>(now) }
-}
-
-/// Rows to columns.
-#[inline(always)]
-fn transposed<S: Simd>(rows: [f64x8<S>; 8]) -> [f64x8<S>; 8] {
-    #[inline(always)]
-    fn quarter<S: Simd>(a: f64x4<S>, b: f64x4<S>, c: f64x4<S>, d: f64x4<S>) -> [f64x4<S>; 4] {
-        let (ac_low, ac_high) = a.interleave(c);
-        let (bd_low, bd_high) = b.interleave(d);
-        let (first, second) = ac_low.interleave(bd_low);
-        let (third, fourth) = ac_high.interleave(bd_high);
-        [first, second, third, fourth]
-    }
-    let [a, b, c, d, e, f, g, h] = rows;
-    let ((a, a2), (b, b2), (c, c2), (d, d2)) = (a.split(), b.split(), c.split(), d.split());
-    let ((e, e2), (f, f2), (g, g2), (h, h2)) = (e.split(), f.split(), g.split(), h.split());
-    let (left, right) = (quarter(a, b, c, d), quarter(e, f, g, h));
-    let (left2, right2) = (quarter(a2, b2, c2, d2), quarter(e2, f2, g2, h2));
-    [
-        left[0].combine(right[0]),
-        left[1].combine(right[1]),
-        left[2].combine(right[2]),
-        left[3].combine(right[3]),
-        left2[0].combine(right2[0]),
-        left2[1].combine(right2[1]),
-        left2[2].combine(right2[2]),
-        left2[3].combine(right2[3]),
-    ]
 }
 
 /// Eight rows of eight, transposed.
