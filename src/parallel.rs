@@ -178,7 +178,7 @@ impl<'a> Ticker<'a> {
             let first = first(self);
             let left = locked(&second).take();
             if let Some(second) = left {
-                *locked(&outcome) = first.is_ok().then(|| second(self)).unwrap_or(Ok(()));
+                *locked(&outcome) = if first.is_ok() { second(self) } else { Ok(()) };
             }
             helpers.wait(self);
             first

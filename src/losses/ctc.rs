@@ -3,7 +3,7 @@
 //! ℓ = −ln Σ_π Πₜ p(πₜ, t), over all paths π of one label or blank a frame that give the target when repeats are merged
 //! and blanks are dropped.          ∂ℓ/∂x = p − γ,   γ the posterior of each class in each frame
 //!
-//! The sum over paths and the posteriors are [`trellis`](crate::trellis)'s. Here are its ends: logits are read once for
+//! The sum over paths and the posteriors are those of `trellis`. Here are its ends: logits are read once for
 //! the loss and once more for the gradient, and no probability is kept from one to the other but the sum of each frame.
 //!
 //! # Variants
@@ -109,12 +109,12 @@ impl Default for Options<'_> {
 
 impl Options<'_> {
     fn check(&self, scores: Scores, classes: usize) -> Result<(), Error> {
-        let within = |name: &str, value: f64, range: RangeInclusive<f64>| match range.contains(&value) {
-            true => Ok(()),
-            false => {
-                let (least, most) = range.into_inner();
-                Err(Error::Value(format!("{name} is {value}, expected a number from {least} to {most}")))
+        let within = |name: &str, value: f64, range: RangeInclusive<f64>| {
+            if range.contains(&value) {
+                return Ok(());
             }
+            let (least, most) = range.into_inner();
+            Err(Error::Value(format!("{name} is {value}, expected a number from {least} to {most}")))
         };
         // Beyond these float64, or float32 logits, would hold nothing of what is asked for.
         within("temperature", self.temperature, 1e-6..=1e6)?;
@@ -323,7 +323,7 @@ impl<E: Element> Ctc<'_, E> {
             // Nothing was said, and nothing was to be.
             return Ok((0.0, false));
         }
-        if !trellis.set(&classes.slots, classes.classes.len(), frames, &self.topology(), wants)? {
+        if !trellis.set(&classes.slots, classes.all.len(), frames, &self.topology(), wants)? {
             return Ok((f64::INFINITY, false));
         }
         softmax.resize(frames, Softmax::default());
@@ -372,7 +372,7 @@ impl<E: Element> Ctc<'_, E> {
         for half in &halves {
             loss += half.extra;
         }
-        if wants == Wants::Total || !(loss < f64::INFINITY) {
+        if wants == Wants::Total || loss.is_nan() || loss == f64::INFINITY {
             return Ok((loss, false));
         }
         for half in &mut halves {
@@ -476,7 +476,7 @@ struct LabelStatistics(Vec<LabelStatistic>);
 
 /// The classes that occur in a target, the blank first, and the place among them (the slot) of each label.
 struct Classes {
-    classes: Vec<usize>,
+    all: Vec<usize>,
     slots: Vec<u32>,
     /// The slot of each class; 0 for none.
     slot_of: Vec<u32>,
@@ -486,24 +486,24 @@ struct Classes {
 
 impl Classes {
     fn new(width: usize) -> Result<Self, Error> {
-        Ok(Self { classes: vec![], slots: vec![], slot_of: zeros(width)?, boosts: vec![] })
+        Ok(Self { all: vec![], slots: vec![], slot_of: zeros(width)?, boosts: vec![] })
     }
 
     fn set(&mut self, labels: &[usize], blank: usize, options: &Options<'_>) {
-        self.classes.clear();
-        self.classes.push(blank);
+        self.all.clear();
+        self.all.push(blank);
         self.slots.clear();
         for &label in labels {
             if self.slot_of[label] == 0 {
-                self.slot_of[label] = self.classes.len() as u32;
-                self.classes.push(label);
+                self.slot_of[label] = self.all.len() as u32;
+                self.all.push(label);
             }
             self.slots.push(self.slot_of[label]);
         }
-        self.classes[1..].iter().for_each(|&class| self.slot_of[class] = 0);
+        self.all[1..].iter().for_each(|&class| self.slot_of[class] = 0);
         self.boosts.clear();
         if let Some(log_priors) = &options.log_priors {
-            self.boosts.extend(self.classes.iter().map(|&class| {
+            self.boosts.extend(self.all.iter().map(|&class| {
                 let logarithm = -log_priors[class] * options.prior_weight;
                 (exp(logarithm), logarithm)
             }));
@@ -567,7 +567,7 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
             for ((softmax, shift), sum) in softmax.iter_mut().zip(shifts).zip(sums) {
                 *softmax = Softmax { shift, normal: 1.0 / sum };
             }
-            for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.classes) {
+            for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.all) {
                 let scores = &columns[class * LANES..][..LANES];
                 for ((logarithm, score), shift) in row.iter_mut().zip(scores).zip(&shifts) {
                     *logarithm = score.to_f64() - shift.to_f64();
@@ -588,7 +588,7 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
                         };
                     }
                     let shift = softmax.shift.to_f64();
-                    for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.classes) {
+                    for (row, &class) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.all) {
                         row[column] = x[class].to_f64() - shift;
                     }
                 });
@@ -613,7 +613,9 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
             }
         }
         for (row, boost) in frames.logarithms.chunks_exact_mut(LANES).zip(&classes.boosts) {
-            row.iter_mut().for_each(|logarithm| *logarithm += boost.1);
+            for logarithm in row {
+                *logarithm += boost.1;
+            }
         }
         Ok(())
     }
@@ -625,7 +627,7 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         }
         let Self { ctc, sequence, classes, strip, start, side, softmax, factor, .. } = self;
         let Side { buffers, tempered, view, exponentials, slopes, .. } = &mut **side;
-        slopes.resize(classes.classes.len() * LANES, 0.0);
+        slopes.resize(classes.all.len() * LANES, 0.0);
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
         let factor = *factor / options.temperature;
@@ -648,7 +650,7 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
             }
         }
         // The classes that occur are the small difference of two numbers: it is taken in float64.
-        for slot in 0..classes.classes.len() {
+        for slot in 0..classes.all.len() {
             let over_boost = classes.boosts.get(slot).map_or(1.0, |boost| 1.0 / boost.0);
             let (probabilities, posteriors) = (frames.row(slot), posteriors.row(slot));
             for (column, slope) in slopes[slot * LANES..][..LANES].iter_mut().enumerate() {
@@ -664,14 +666,13 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
             let of_probability = of_probability[column];
             strip.read_and_write(t, *start, buffers, |x, out| {
                 let x = divided(x, options.temperature, tempered);
-                match of_probability {
-                    0.0 => out.fill(E::Float::default()),
-                    _ => {
-                        let scale = E::Float::from_f64(of_probability * normal);
-                        dispatch!(level(), simd => rows::exp_scaled_in(simd, x, shift, scale, out));
-                    }
+                if of_probability == 0.0 {
+                    out.fill(E::Float::default());
+                } else {
+                    let scale = E::Float::from_f64(of_probability * normal);
+                    dispatch!(level(), simd => rows::exp_scaled_in(simd, x, shift, scale, out));
                 }
-                for (row, &class) in slopes.chunks_exact(LANES).zip(&classes.classes) {
+                for (row, &class) in slopes.chunks_exact(LANES).zip(&classes.all) {
                     out[class] = E::Float::from_f64(row[column]);
                 }
                 if options.posterior {
@@ -679,7 +680,9 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
                 }
                 if options.label_smoothing > 0.0 {
                     let part = E::Float::from_f64(factor * options.label_smoothing / x.len() as f64);
-                    out.iter_mut().for_each(|slope| *slope -= part);
+                    for slope in &mut *out {
+                        *slope -= part;
+                    }
                 }
                 if let Some(views) = &options.views {
                     let (_, total) = view_of(&views[*sequence], t, is_softmax, options.temperature, view, exponentials);
@@ -729,7 +732,7 @@ fn view_of<'a, F: Float>(
     t: usize,
     is_softmax: bool,
     temperature: f64,
-    view: &'a mut Vec<F>,
+    view: &'a mut [F],
     exponentials: &mut [F],
 ) -> (&'a [F], f64) {
     let width = exponentials.len();
@@ -741,7 +744,9 @@ fn view_of<'a, F: Float>(
     }
     let shift = if is_softmax { rows::maximum(view) } else { F::default() };
     let total = rows::exp_sum_into(view, shift, exponentials);
-    view.iter_mut().for_each(|y| *y -= shift);
+    for y in &mut *view {
+        *y -= shift;
+    }
     (view, if is_softmax { total } else { 1.0 })
 }
 

@@ -67,7 +67,7 @@ impl Frames {
         for row in self.logarithms.chunks_exact(LANES) {
             let score = f64x8::from_slice(simd, row);
             most = most.max(score);
-            sum = sum + score;
+            sum += score;
             least = least.min(score.simd_gt(splat(f64::NEG_INFINITY)).select(score, least));
         }
         let normals = f64x8::from_slice(simd, &self.normals);

@@ -245,7 +245,7 @@ impl Meeting {
         let mut left = f64x8::splat(simd, 1.0) - f64x8::from_slice(simd, &self.stars);
         let classes = self.posteriors.len() - LANES;
         for row in self.posteriors[LANES..classes].chunks_exact(LANES) {
-            left = left - f64x8::from_slice(simd, row);
+            left -= f64x8::from_slice(simd, row);
         }
         let is_possible =
             f64x8::from_slice(simd, &frames.logarithms[..LANES]).simd_gt(f64x8::splat(simd, f64::NEG_INFINITY));
@@ -820,8 +820,5 @@ mod tests {
             assert!(worst_total < 1e-13 && worst_posterior < 1e-11, "case {case}: {worst_total} {worst_posterior}");
         }
         assert!(feasible > cases / 3, "{feasible} of {cases} have a path");
-        println!(
-            "{feasible} of {cases} have a path; worst: {worst_total:e} of the total, {worst_posterior:e} of a posterior"
-        );
     }
 }

@@ -132,6 +132,47 @@ fn emissions_of<S: Simd>(simd: S, table: &[f64], slots: &[u32], piece: &Piece) -
     emissions
 }
 
+/// Raises the exponents of a tile's blanks and labels, so that none lies more than `fall` below that of the pair before.
+/// `highest` is the highest exponent of the tile before, as it looks from its last pair; that of this one is returned.
+#[inline(always)]
+fn raised<S: Simd, const BACK: bool>(
+    blank: Scaled<S>,
+    label: Scaled<S>,
+    highest: f64x8<S>,
+    fall: f64x8<S>,
+) -> (Scaled<S>, Scaled<S>, f64x8<S>) {
+    let simd = fall.token();
+    let last = |peak: f64x8<S>| f64x8::splat(simd, if BACK { peak[0] } else { peak[7] });
+    let mut peak = blank.exponent.max(label.exponent);
+    let least = behind::<S, BACK>(highest, peak) - fall;
+    let is_low = blank.exponent.simd_lt(least) | label.exponent.simd_lt(least.max(blank.exponent - fall));
+    if !is_low.any_true() {
+        // No state lies low beside its neighbour, so none does beside others.
+        return (blank, label, last(peak));
+    }
+    // The highest exponent so far, falling with every pair: a prefix maximum in three steps.
+    let bottom = f64x8::splat(simd, BOTTOM);
+    let (two, four) = (fall + fall, (fall + fall) * 2.0);
+    let lanes = f64x8::from_slice(simd, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    if BACK {
+        peak = peak.max(peak.slide::<1>(bottom) - fall);
+        peak = peak.max(peak.slide::<2>(bottom) - two);
+        peak = peak.max(peak.slide::<4>(bottom) - four);
+        peak = peak.max(highest - lanes.reverse() * fall);
+    } else {
+        peak = peak.max(bottom.slide::<7>(peak) - fall);
+        peak = peak.max(bottom.slide::<6>(peak) - two);
+        peak = peak.max(bottom.slide::<4>(peak) - four);
+        peak = peak.max(highest - lanes * fall);
+    }
+    let least = behind::<S, BACK>(highest, peak) - fall;
+    let blank_exponent = blank.exponent.max(least);
+    let label_exponent = label.exponent.max(least.max(blank_exponent - fall));
+    let blank = Scaled { mantissa: blank.mantissa * power(blank.exponent - blank_exponent), exponent: blank_exponent };
+    let label = Scaled { mantissa: label.mantissa * power(label.exponent - label_exponent), exponent: label_exponent };
+    (blank, label, last(peak))
+}
+
 /// Advances over the columns of a piece at once. Returns whether the result is right; if not, `to` and the columns of the
 /// piece hold nothing of use.
 ///
@@ -155,8 +196,6 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
     let fall = splat((reach / count as f64).floor());
     let (bottom, zero) = (splat(BOTTOM), splat(0.0));
     let lanes = f64x8::from_slice(simd, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
-    // By how much the exponent before a vector has fallen in each of its lanes.
-    let further = if BACK { splat(8.0) - lanes } else { lanes + splat(1.0) } * fall;
     let mut blanks = [0.0; LANES];
     for (step, blank) in blanks[..count].iter_mut().enumerate() {
         *blank = frames.probabilities[piece.column(step)];
@@ -176,35 +215,10 @@ pub(super) fn run<S: Simd, const MODE: u8, const BACK: bool>(
         let slots = &chain.slots[tile * LANES..][..LANES];
         let own_blank = load(simd, state, 0);
         let own_label = load(simd, state, 1);
-        let own_peak = own_blank.exponent.max(own_label.exponent);
-        let least = behind::<S, BACK>(highest, own_peak) - fall;
-        let is_low =
-            own_blank.exponent.simd_lt(least) | own_label.exponent.simd_lt(least.max(own_blank.exponent - fall));
-        let (mut blank, mut label) = (own_blank.mantissa, own_label.mantissa);
-        let (mut blank_exponent, mut label_exponent) = (own_blank.exponent, own_label.exponent);
-        if is_low.any_true() {
-            // The highest exponent so far, falling by K with every pair: a prefix maximum in three steps.
-            let mut peak = own_peak;
-            if BACK {
-                peak = peak.max(peak.slide::<1>(bottom) - fall);
-                peak = peak.max(peak.slide::<2>(bottom) - (fall + fall));
-                peak = peak.max(peak.slide::<4>(bottom) - (fall + fall) * 2.0);
-            } else {
-                peak = peak.max(bottom.slide::<7>(peak) - fall);
-                peak = peak.max(bottom.slide::<6>(peak) - (fall + fall));
-                peak = peak.max(bottom.slide::<4>(peak) - (fall + fall) * 2.0);
-            }
-            peak = peak.max(highest - further);
-            let least = behind::<S, BACK>(highest, peak) - fall;
-            highest = splat(if BACK { peak[0] } else { peak[7] });
-            blank_exponent = blank_exponent.max(least);
-            label_exponent = label_exponent.max(least.max(blank_exponent - fall));
-            blank = blank * power(own_blank.exponent - blank_exponent);
-            label = label * power(own_label.exponent - label_exponent);
-        } else {
-            // No state lies low beside its neighbour, so none does beside others.
-            highest = splat(if BACK { own_peak[0] } else { own_peak[7] });
-        }
+        let (blank, label, peak) = raised::<S, BACK>(own_blank, own_label, highest, fall);
+        highest = peak;
+        let (blank_exponent, label_exponent) = (blank.exponent, label.exponent);
+        let (mut blank, mut label) = (blank.mantissa, label.mantissa);
         // The arcs.
         let before = behind::<S, BACK>(label_exponent_before, label_exponent);
         label_exponent_before = label_exponent;
