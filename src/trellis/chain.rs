@@ -33,8 +33,8 @@ pub(super) struct Chain {
     /// 1 for blanks at which any class may be emitted, else 0; nothing where there are none.
     pub(super) stars: Vec<f64>,
     one_by_one: bool,
-    /// How many steps it takes to be at each label, in the order of this end.
-    steps: Vec<usize>,
+    /// How many labels are reached in 0, 1, … steps from this end.
+    reached: Vec<usize>,
     frames: usize,
 }
 
@@ -93,13 +93,16 @@ impl Chain {
         for (skip, pair) in self.skips[1..].iter_mut().zip(labels.windows(2)) {
             *skip = if is_repeat(pair) { NO_ARC } else { 0.0 };
         }
-        self.steps.clear();
-        let mut needed = 0;
+        self.reached.clear();
+        self.reached.push(0);
         let mut before = None;
         for i in 0..labels.len() {
             let label = labels[if self.backward { labels.len() - 1 - i } else { i }];
-            needed += if before.is_some_and(|before| is_repeat(&[before, label])) { 2 } else { 1 };
-            self.steps.push(needed);
+            if before.is_some_and(|before| is_repeat(&[before, label])) {
+                // The blank between equal labels.
+                self.reached.push(i);
+            }
+            self.reached.push(i + 1);
             before = Some(label);
         }
         self.shape(labels.len(), width, topology);
@@ -148,7 +151,7 @@ impl Chain {
 
     /// The least number of frames.
     pub(super) fn needed(&self) -> usize {
-        self.steps.last().copied().unwrap_or(0)
+        self.reached.len() - 1
     }
 
     pub(super) fn tiles(&self) -> usize {
@@ -156,7 +159,7 @@ impl Chain {
     }
 
     pub(super) fn labels(&self) -> usize {
-        self.steps.len()
+        self.reached[self.needed()]
     }
 
     /// Where this end starts: at the first blank, or at the last.
@@ -167,12 +170,7 @@ impl Chain {
     /// The states that are reached in `steps` steps from this end, and from which the other end can be reached in the
     /// steps that are left.
     pub(super) fn places(&self, steps: usize) -> Places {
-        // Without repeats label i takes i + 1 steps.
-        let has_repeats = self.needed() > self.labels();
-        let reached = |most: usize| match has_repeats {
-            true => self.steps.partition_point(|&needed| needed <= most),
-            false => most.min(self.labels()),
-        };
+        let reached = |steps: usize| self.reached[steps.min(self.needed())];
         let places = |range: Range<usize>| match self.backward {
             true => self.labels() + 1 - range.end.max(range.start)..self.labels() + 1 - range.start,
             false => range,
