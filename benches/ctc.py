@@ -123,6 +123,7 @@ def main() -> None:
     tables = [speed, shares, threads]
     if is_wanted(LONG_TARGETS):
         tables.append(sharp_logits(LONG_TARGETS, seconds))
+        tables.append(alignment(LONG_TARGETS, seconds))
     tables.append(half_precision(list(filter(is_wanted, (LONG_TARGETS, MANY_CLASSES))), seconds))
     if not arguments.quick and not arguments.only and sys.platform == "linux":
         tables.append(memory())
@@ -453,6 +454,28 @@ def sharp_logits(shape: Shape, seconds: float) -> Table:
                 verdict(None if is_first else ratio <= 3),
                 f"{errors[scale][place]:.0e}",
             )
+    return table
+
+
+def alignment(shape: Shape, seconds: float) -> Table:
+    """The best path from logits, with its spans as Python objects; torchaudio, if it is there, from log-probabilities."""
+    table = Table(f"Viterbi alignment: {shape}", ["candidate", "ns per cell", "target", "reached"])
+    problem = Problem.of(shape)
+    candidates: Candidates = {OURS: lambda: seqloss_rs.ctc_align(problem.logits, problem.targets)}
+    found = seqloss_rs.ctc_align(problem.logits, problem.targets)
+    log_probs = functional.log_softmax(torch.from_numpy(problem.logits).double(), -1).numpy()
+    for frames, labels, score in zip(log_probs, found.labels, found.scores, strict=True):
+        # The score is that of the path; that no path is better is shown in tests/test_decoding.py.
+        assert abs(np.take_along_axis(frames, labels[:, None], 1).sum() - score) <= 1e-9 * abs(score)
+    if importlib.util.find_spec("torchaudio"):
+        align = importlib.import_module("torchaudio.functional").forced_align
+        given = torch.from_numpy(log_probs).float()
+        labels = torch.from_numpy(problem.targets)
+        candidates["torchaudio"] = lambda: [align(given[i : i + 1], labels[i : i + 1]) for i in range(shape.sequences)]
+    for name, duration in fastest(candidates, seconds).items():
+        cost = duration / shape.cells * 1e9
+        is_ours = name == OURS
+        table.add(name, f"{cost:.3f}", "≤ 0.5 ns" if is_ours else "", verdict(cost <= 0.5 if is_ours else None))
     return table
 
 
