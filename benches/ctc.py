@@ -458,7 +458,7 @@ def sharp_logits(shape: Shape, seconds: float) -> Table:
 
 
 def alignment(shape: Shape, seconds: float) -> Table:
-    """The best path from logits, with its spans as Python objects; torchaudio, if it is there, from log-probabilities."""
+    """The best path from logits, with its spans as Python objects; torchaudio, if installed, from log-probabilities."""
     table = Table(f"Viterbi alignment: {shape}", ["candidate", "ns per cell", "target", "reached"])
     problem = Problem.of(shape)
     candidates: Candidates = {OURS: lambda: seqloss_rs.ctc_align(problem.logits, problem.targets)}
