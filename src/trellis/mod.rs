@@ -51,8 +51,10 @@ const PAD: usize = 2 * LANES;
 /// Leaves nothing of what it is added to, also beside sums that are 0. A mantissa of 0 would not do: its exponent alone
 /// would push out what is far smaller.
 const NO_ARC: f64 = 2.0 * BOTTOM;
-/// Rows left behind are at most this many numbers; of longer sequences only every so many blocks leave one.
-const MOST_KEPT: usize = 1 << 25;
+/// Rows left behind are at most this many numbers (16 MB); of longer sequences only every so many blocks leave one, and
+/// those between are computed once more. That is faster, too: memory that no cache holds costs more than the recursion
+/// (20,000 frames and 2,000 labels: 2.5 ns a cell for 3.8 with the 160 MB of all rows).
+const MOST_KEPT: usize = 1 << 21;
 
 /// After so many runs that went well a larger one is tried.
 const PATIENCE: usize = 16;
