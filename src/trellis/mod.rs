@@ -2,7 +2,7 @@
 //!
 //! A path is in one state in each frame. α of a state is the probability of all beginnings of paths that end there, β of
 //! all that follows; α β over the total is the state's posterior. Both are products of thousands of probabilities, and
-//! states of one frame lie further apart than any float reaches. So a state is a [`Scaled`] number, a mantissa and an
+//! states of one frame lie further apart than any float reaches. So a state is a [`Scaled`](scaled::Scaled) number, a mantissa and an
 //! exponent of its own. A scale for each frame is silently wrong; logarithms lose digits with every frame, and cost an
 //! exponential and a logarithm for every state.
 //!
@@ -11,6 +11,7 @@
 //! | [`chain`] | the topology: which state follows which, and the band of states that matter |
 //! | [`frames`] | the probabilities of eight frames |
 //! | [`recursion`] | from one frame to the next: the number format |
+//! | [`meeting`] | what one end keeps for the other, and the posteriors where they meet |
 //! | [`entropy`] | of the posterior of paths |
 //! | this | the road through the frames: both ends, checkpoints, the meeting |
 //!
@@ -25,22 +26,24 @@
 mod chain;
 mod entropy;
 mod frames;
+mod meeting;
 mod recursion;
 
 use std::ops::Range;
 
-use fearless_simd::prelude::*;
-use fearless_simd::{dispatch, f64x8};
+use fearless_simd::dispatch;
 
 pub use self::chain::Stars;
 pub(crate) use self::chain::Topology;
 use self::chain::{Chain, Places};
 pub(crate) use self::frames::Frames;
+use self::meeting::Kept;
+pub(crate) use self::meeting::Meeting;
 use crate::error::Error;
 use crate::input::zeros;
 use crate::parallel::Ticker;
 use crate::simd::level;
-use crate::simd::scaled::{self, BOTTOM, Scaled};
+use crate::simd::scaled::{self, BOTTOM};
 
 /// How many frames a block has, and how many pairs of states a tile: as many as numbers a vector.
 pub(crate) const LANES: usize = scaled::LANES;
@@ -88,193 +91,6 @@ impl Piece {
     #[inline(always)]
     fn column(&self, step: usize) -> usize {
         if self.backward { self.columns.end - 1 - step } else { self.columns.start + step }
-    }
-}
-
-/// What arrived at blanks (0) and labels (1) in the frames of a block, seen from one end.
-#[derive(Default)]
-struct Kept {
-    stride: usize,
-    mantissas: [Vec<f64>; 2],
-    exponents: [Vec<f64>; 2],
-    /// Which row of exponents belongs to each column.
-    exponent_row: [usize; LANES],
-    /// Tiles that were written at some time: beside them everything is empty.
-    written: Range<usize>,
-}
-
-impl Kept {
-    fn set(&mut self, columns: usize, tiles: usize) -> Result<(), Error> {
-        self.stride = tiles * LANES + 2 * PAD;
-        self.written = 0..0;
-        self.exponent_row = [0; LANES];
-        for (rows, nothing) in [(&mut self.mantissas, 0.0), (&mut self.exponents, BOTTOM)] {
-            for rows in rows {
-                grow(rows, columns * self.stride)?;
-                rows[..columns * self.stride].fill(nothing);
-            }
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn place(&self, row: usize, tile: usize) -> usize {
-        row * self.stride + PAD + tile * LANES
-    }
-
-    #[inline(always)]
-    fn keep<S: Simd>(&mut self, kind: usize, column: usize, tile: usize, numbers: f64x8<S>) {
-        let at = self.place(column, tile);
-        numbers.store_slice(&mut self.mantissas[kind][at..at + LANES]);
-    }
-
-    #[inline(always)]
-    fn keep_exponents<S: Simd>(&mut self, kind: usize, row: usize, tile: usize, numbers: f64x8<S>) {
-        let at = self.place(row, tile);
-        numbers.store_slice(&mut self.exponents[kind][at..at + LANES]);
-    }
-
-    /// What the other end kept of the same states: on the way back labels stand one place further than on the way forward.
-    #[inline(always)]
-    fn mantissas<S: Simd>(&self, simd: S, kind: usize, column: usize, tile: usize, back: bool) -> f64x8<S> {
-        let place = self.place(column, tile);
-        let at = if back { place - kind } else { place + kind };
-        f64x8::from_slice(simd, &self.mantissas[kind][at..at + LANES])
-    }
-
-    #[inline(always)]
-    fn exponents<S: Simd>(&self, simd: S, kind: usize, row: usize, tile: usize, back: bool) -> f64x8<S> {
-        let place = self.place(row, tile);
-        let at = if back { place - kind } else { place + kind };
-        f64x8::from_slice(simd, &self.exponents[kind][at..at + LANES])
-    }
-
-    /// What the other end kept of the states of a tile.
-    #[inline(always)]
-    fn state<S: Simd, const BACK: bool>(&self, simd: S, kind: usize, column: usize, tile: usize) -> Scaled<S> {
-        Scaled {
-            mantissa: self.mantissas(simd, kind, column, tile, BACK),
-            exponent: self.exponents(simd, kind, self.exponent_row[column], tile, BACK),
-        }
-    }
-
-    /// Makes the places beside `tiles` empty, where some were kept before.
-    fn clear_around(&mut self, columns: Range<usize>, tiles: &Range<usize>) {
-        let Range { start, end } = self.written;
-        let stale = [start..tiles.start.clamp(start, end), tiles.end.clamp(start, end)..end];
-        for stale in stale.into_iter().filter(|stale| !stale.is_empty()) {
-            for column in columns.clone() {
-                let places = self.place(column, stale.start)..self.place(column, stale.end);
-                self.mantissas.iter_mut().for_each(|rows| rows[places.clone()].fill(0.0));
-                self.exponents.iter_mut().for_each(|rows| rows[places.clone()].fill(BOTTOM));
-            }
-        }
-        self.written = match start < end {
-            true => start.min(tiles.start)..end.max(tiles.end),
-            false => tiles.clone(),
-        };
-    }
-}
-
-/// Posteriors of the classes in a block of frames.
-#[derive(Default)]
-pub(crate) struct Meeting {
-    /// The probability of all paths, as mantissa and exponent.
-    total: (f64, f64),
-    over_total: f64,
-    /// A row of eight frames for each slot.
-    posteriors: Vec<f64>,
-    /// The same for the label at each place, where that is asked for.
-    by_place: Vec<f64>,
-    /// The same frame by frame, for each place, until they are added.
-    aside: Vec<f64>,
-    has_aside: bool,
-    /// The place of label 0.
-    first_place: usize,
-    /// Posteriors of stars in each frame.
-    stars: [f64; LANES],
-}
-
-impl Meeting {
-    #[inline(always)]
-    fn add_labels<S: Simd>(&mut self, simd: S, slots: &[u32], tile: usize, rows: [f64x8<S>; LANES]) {
-        for (lane, (row, &slot)) in rows.into_iter().zip(slots).enumerate() {
-            let sums = &mut self.posteriors[slot as usize * LANES..][..LANES];
-            (f64x8::from_slice(simd, &*sums) + row).store_slice(sums);
-            if !self.by_place.is_empty() {
-                let sums = &mut self.by_place[(tile * LANES + lane) * LANES..][..LANES];
-                (f64x8::from_slice(simd, &*sums) + row).store_slice(sums);
-            }
-        }
-    }
-
-    /// Puts posteriors of a tile in one frame aside; they are added with those of the other frames of the block.
-    #[inline(always)]
-    fn put_aside<S: Simd>(&mut self, tile: usize, column: usize, posteriors: f64x8<S>) {
-        self.has_aside = true;
-        posteriors.store_slice(&mut self.aside[(tile * LANES + column) * LANES..][..LANES]);
-    }
-
-    /// Adds what was put aside.
-    #[inline(always)]
-    fn add_aside<S: Simd>(&mut self, simd: S, slots: &[u32]) {
-        let mut aside = std::mem::take(&mut self.aside);
-        for (tile, (rows, slots)) in aside.chunks_exact_mut(LANES * LANES).zip(slots.chunks_exact(LANES)).enumerate() {
-            let columns = recursion::square(simd, rows);
-            self.add_labels(simd, slots, tile, columns);
-            rows.fill(0.0);
-        }
-        self.aside = aside;
-        self.has_aside = false;
-    }
-
-    fn clear(&mut self) {
-        self.posteriors.fill(0.0);
-        self.by_place.fill(0.0);
-        self.stars = [0.0; LANES];
-    }
-
-    fn clear_columns(&mut self, columns: &Range<usize>) {
-        let rows = self.posteriors.chunks_exact_mut(LANES).chain(self.by_place.chunks_exact_mut(LANES));
-        rows.for_each(|row| row[columns.clone()].fill(0.0));
-        self.stars[columns.clone()].fill(0.0);
-    }
-
-    /// The blank has what labels and stars leave, because the posteriors of a frame sum to 1.
-    #[inline(always)]
-    fn finish<S: Simd>(&mut self, simd: S, frames: &Frames) {
-        let zero = f64x8::splat(simd, 0.0);
-        let mut left = f64x8::splat(simd, 1.0) - f64x8::from_slice(simd, &self.stars);
-        let classes = self.posteriors.len() - LANES;
-        for row in self.posteriors[LANES..classes].chunks_exact(LANES) {
-            left -= f64x8::from_slice(simd, row);
-        }
-        let is_possible =
-            f64x8::from_slice(simd, &frames.logarithms[..LANES]).simd_gt(f64x8::splat(simd, f64::NEG_INFINITY));
-        is_possible.select(left.max(zero), zero).store_slice(&mut self.posteriors[..LANES]);
-        // Rounding may leave labels a little more than there is.
-        if left.simd_lt(zero).any_true() {
-            let factor = f64x8::splat(simd, 1.0) / (f64x8::splat(simd, 1.0) - left.min(zero));
-            for row in self.posteriors[LANES..classes].chunks_exact_mut(LANES) {
-                (f64x8::from_slice(simd, row) * factor).store_slice(row);
-            }
-        }
-    }
-
-    /// The posterior of stars in each frame of the block.
-    pub(crate) fn stars(&self) -> &[f64; LANES] {
-        &self.stars
-    }
-
-    /// The posterior of a label of the target in each frame of the block, where that was asked for.
-    pub(crate) fn label(&self, index: usize) -> &[f64] {
-        &self.by_place[(self.first_place + index) * LANES..][..LANES]
-    }
-
-    /// The posterior of a slot's class in each frame of the block.
-    #[inline]
-    pub(crate) fn row(&self, slot: usize) -> &[f64] {
-        &self.posteriors[slot * LANES..][..LANES]
     }
 }
 
@@ -612,17 +428,7 @@ impl Trellis {
             }
             workshop.other.grow(tiles)?;
             workshop.kept.set(LANES, tiles)?;
-            let Meeting { posteriors, by_place, aside, first_place, .. } = &mut workshop.meeting;
-            posteriors.clear();
-            posteriors.resize((slots + 1) * LANES, 0.0);
-            aside.clear();
-            aside.resize(tiles * LANES * LANES, 0.0);
-            by_place.clear();
-            if wants == Wants::Labels {
-                by_place.resize(tiles * LANES * LANES, 0.0);
-            }
-            // The place of labels on the way of the end that meets.
-            *first_place = usize::from(end.chain.backward);
+            workshop.meeting.set(slots, tiles, wants == Wants::Labels, usize::from(end.chain.backward));
         }
         if wants == Wants::Total {
             // It is summed over what one end keeps for the other.

@@ -35,7 +35,8 @@ use fearless_simd::prelude::*;
 
 use super::chain::{Chain, Places};
 use super::frames::Frames;
-use super::{KEEP, Kept, LANES, MEET, Meeting, Piece, TILE};
+use super::meeting::{Kept, Meeting};
+use super::{KEEP, LANES, MEET, Piece, TILE};
 use crate::simd::scaled::{self, BOTTOM, Scaled, power};
 use crate::simd::transposed;
 
