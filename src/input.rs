@@ -716,6 +716,19 @@ pub fn reserve<T>(capacity: usize) -> Result<Vec<T>, Error> {
     Ok(vector)
 }
 
+/// Makes a vector `length` long, all of it `value`; its room is kept from use to use.
+pub fn resize<T: Clone>(vector: &mut Vec<T>, length: usize, value: T) -> Result<(), Error> {
+    vector.clear();
+    make_room(vector, length)?;
+    vector.resize(length, value);
+    Ok(())
+}
+
+/// Makes room for `more` items behind those that are there, or an error.
+pub fn make_room<T>(vector: &mut Vec<T>, more: usize) -> Result<(), Error> {
+    vector.try_reserve(more).map_err(|_| Error::Memory(more.saturating_mul(size_of::<T>())))
+}
+
 /// Zeros as working memory, untouched until they are used, or an error.
 pub fn zeros<T: bytemuck::Zeroable>(length: usize) -> Result<Vec<T>, Error> {
     bytemuck::allocation::try_zeroed_vec(length).map_err(|()| Error::Memory(length.saturating_mul(size_of::<T>())))
@@ -739,7 +752,11 @@ impl Labels {
         blank: usize,
     ) -> Result<Self, Error> {
         let sequences = structure.sequences();
-        let mut labels = Self { values: vec![], starts: vec![0] };
+        let count = match argument {
+            Argument::List(items) => items.iter().map(|labels| labels.values.len()).sum(),
+            Argument::Array(labels) => labels.values.len(),
+        };
+        let mut labels = Self { values: reserve(count)?, starts: vec![] };
         let stored = |steps: Vec<usize>, padding| Structure { steps, padding: vec![padding], ..structure.clone() };
         let mut append = |label: i64, index: &[usize]| {
             if label == blank as i64 {
@@ -751,7 +768,13 @@ impl Labels {
             labels.values.push(label as usize);
             Ok(())
         };
-        let mut starts = vec![0];
+        let mut starts = reserve(sequences.saturating_add(1))?;
+        starts.push(0);
+        let same = |length: usize| -> Result<Structure, Error> {
+            let mut steps = vec![];
+            resize(&mut steps, sequences, length)?;
+            Ok(stored(steps, length))
+        };
         match argument {
             Argument::List(items) => {
                 if items.len() != sequences || structure.outer.is_empty() {
@@ -779,7 +802,7 @@ impl Labels {
                     return Err(Error::shape("targets", &padded.shape, expected));
                 }
                 let width = padded.shape[structure.outer.len()];
-                let lengths = self::lengths("target_lengths", lengths, &stored(vec![width; sequences], width))?;
+                let lengths = self::lengths("target_lengths", lengths, &same(width)?)?;
                 for (sequence, length) in lengths.into_iter().enumerate() {
                     for (position, &label) in padded.values[sequence * width..][..length].iter().enumerate() {
                         append(label, &structure.index(sequence, Some(position)))?;
@@ -793,7 +816,7 @@ impl Labels {
                     return Err(Error::Value(message.to_owned()));
                 };
                 let total = concatenated.values.len();
-                let lengths = self::lengths("target_lengths", Some(lengths), &stored(vec![total; sequences], total))?;
+                let lengths = self::lengths("target_lengths", Some(lengths), &same(total)?)?;
                 let sum = lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
                 if sum != total {
                     let message = format!("target_lengths sums to {sum}, but targets has {total} labels");

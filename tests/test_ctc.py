@@ -5,6 +5,7 @@ is true of every loss (reductions, layouts of memory, errors) is tested beside t
 """
 
 import hashlib
+import itertools
 import json
 import math
 import sys
@@ -21,7 +22,7 @@ from cases import FLOATS, Array, bytes_of, pad
 from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import ctc_by_mpmath, ctc_gradient_by_mpmath, ctc_truth
+from reference import ctc_by_mpmath, ctc_by_recursion, ctc_gradient_by_mpmath, ctc_truth
 from seqloss_rs import ctc_loss, value_and_grad
 
 ctc: Any = ctc_loss
@@ -728,3 +729,101 @@ def test_random_cases_are_what_they_are_meant_to_be() -> None:
     for kind, which in kinds.items():
         assert np.count_nonzero(which()) >= 6, kind
     assert np.mean(np.isfinite(losses)) > 0.6
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scores that are no probabilities, and memory that is not there
+
+
+@pytest.mark.parametrize("top", [1.0, 100.0, 709.5, 710.0, 900.0, 3549.0, 1e4])
+def test_log_probs_far_above_0(top: float) -> None:
+    """Scores are taken as they are, also where exp of them is no float64."""
+    generator = np.random.default_rng(int(top))
+    for frames, length in itertools.product((2, 9, 40), (1, 4)):
+        scores = generator.normal(size=(frames, 5)) * min(top, 20) + top
+        target = generator.integers(1, 5, length)
+        if length + (np.diff(target) == 0).sum() > frames:
+            continue
+        value, gradient = ask(scores, target, scores="log_probs", reduction="sum")
+        truth, posterior = ctc_by_recursion(scores, target, 0)
+        assert value == pytest.approx(truth, rel=1e-12)
+        np.testing.assert_allclose(gradient, -posterior, atol=1e-9, rtol=0)
+        dense = seqloss_rs.ctc_posteriors(scores, target, scores="log_probs")
+        np.testing.assert_allclose(dense, posterior, atol=1e-9, rtol=0)
+        labels = seqloss_rs.ctc_posteriors(scores, target, scores="log_probs", per="label")
+        np.testing.assert_array_equal(labels.confidence, 1.0)
+
+
+@pytest.mark.parametrize("boost", [20.0, 50.0, 200.0])
+def test_stars_where_the_blank_is_nearly_sure(boost: float) -> None:
+    """What other classes have of a star is not the difference of two numbers near 1."""
+    logits = np.zeros((6, 4))
+    logits[:, 0] = 60
+    logits[2] = [0, 9, 0, 0]
+    priors = np.array([boost, 0, 0, 0])
+    log_probs = (logits - np.logaddexp.reduce(logits, axis=1)[:, None]).astype(np.longdouble)
+    others = np.logaddexp.reduce(log_probs[:, 1:], axis=1)
+    star = np.logaddexp(log_probs[:, 0] - boost, others)
+    # The one label stands in frames i to j, and stars in all others.
+    paths = [
+        star[:i].sum() + log_probs[i : j + 1, 1].sum() + star[j + 1 :].sum() for i in range(6) for j in range(i, 6)
+    ]
+    truth = -float(np.logaddexp.reduce(paths))
+    value, gradient = ask(logits, [1], star=["before", "after"], log_priors=priors, reduction="sum")
+    assert value == pytest.approx(truth, rel=1e-12)
+    np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-13)
+
+
+def test_a_view_that_agrees_costs_nothing() -> None:
+    logits = np.random.default_rng(5).normal(size=(30, 7)).astype(np.float32) * 8
+    logits[:, 0] += 60
+    plain = ctc(logits, [], reduction="sum")
+    assert ctc(logits, [], consistency_with=logits.copy(), consistency_weight=1e6, reduction="sum") >= plain
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of address space is asked for")
+def test_little_memory_is_an_error_and_no_abort(run_python: Run) -> None:
+    """Whatever does not fit, in steps so small that every allocation is the one that fails at some time."""
+    done = run_python(
+        """
+        import os
+        import resource
+        import numpy as np
+        import seqloss_rs
+
+        seqloss_rs.set_num_threads(1)
+        gradient = seqloss_rs.value_and_grad(seqloss_rs.ctc_loss)
+        long, wide = np.zeros((400_000, 2), np.float16), np.zeros((100_010, 3), np.float16)
+        target, many = np.array([1]), np.tile([1, 2], 50_000)
+        out = np.empty_like(wide)
+        calls = [
+            lambda: seqloss_rs.ctc_loss(long, target),
+            lambda: seqloss_rs.ctc_loss(wide, many),
+            lambda: seqloss_rs.ctc_loss(wide, many, delay_penalty=0.01, star="before"),
+            lambda: seqloss_rs.value_and_grad(seqloss_rs.ctc_loss, out=out)(wide, many),
+            lambda: gradient(wide[:3000], many[:1500], entropy_weight=0.1),
+            lambda: seqloss_rs.ctc_posteriors(wide, many, per="label"),
+        ]
+        seqloss_rs.ctc_loss(long[:9], target)
+        found = set()
+        for call in calls:
+            for megabytes in (0, 1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 60, 90):
+                child = os.fork()
+                if child == 0:
+                    with open("/proc/self/statm") as pages:
+                        used = int(pages.read().split()[0]) * resource.getpagesize()
+                    resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20),) * 2)
+                    try:
+                        call()
+                    except MemoryError:
+                        os._exit(1)
+                    os._exit(0)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                found.add(code)
+                if code < 0:
+                    print(calls.index(call), megabytes)
+        print(sorted(found))
+        """,
+        deadline=120,
+    )
+    assert done.stdout.strip() == "[0, 1]"

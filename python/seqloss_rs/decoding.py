@@ -530,20 +530,21 @@ def ctc_posteriors(
     ----------
     Graves et al., 2006, section 4.1, https://doi.org/10.1145/1143844.1143891.
     """
-    variants = (
-        merge_repeated,
-        temperature,
-        log_priors,
-        prior_weight,
-        delay_penalty,
-        star,
-        star_penalty,
-        0.0,
-        0.0,
-        0.0,
-        None,
-        0.0,
-    )
+    variants = {
+        "merge_repeated": merge_repeated,
+        "temperature": temperature,
+        "log_priors": log_priors,
+        "prior_weight": prior_weight,
+        "delay_penalty": delay_penalty,
+        "star": star,
+        "star_penalty": star_penalty,
+        # What changes the loss but not the posterior.
+        "entropy_weight": 0.0,
+        "focal_gamma": 0.0,
+        "label_smoothing": 0.0,
+        "consistency_with": None,
+        "consistency_weight": 0.0,
+    }
     given = (logits, targets, input_lengths, target_lengths, blank, scores, layout, variants)
     if per == "class":
         return _native.ctc_posteriors(*given)

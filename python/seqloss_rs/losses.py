@@ -145,8 +145,9 @@ def ctc_loss(
     blank : int
         The class of the blank.
     scores : {"logits", "log_probs"}
-        What `logits` holds. Log-probabilities are taken as they are, never normalised again; the gradient with respect
-        to them is minus the posterior (where ``torch.nn.functional.ctc_loss`` returns exp(x) − posterior).
+        What `logits` holds. Log-probabilities are taken as they are, never normalised again, and those of classes that
+        are not in the target are not looked at; the gradient with respect to them is minus the posterior (where
+        ``torch.nn.functional.ctc_loss`` returns exp(x) − posterior).
     layout : {"NTC", "TNC"}
         "TNC" for time-major arrays (T, N, C), which are read in place.
     zero_infinity : bool
@@ -172,7 +173,8 @@ def ctc_loss(
         −ln w, from 0 to 500.
     entropy_weight : float
         β: ℓ − β H, with H the entropy (in nats) of the posterior of paths, against peaky distributions [6]_. One
-        frame and state at a time: some 50 times slower.
+        frame and state at a time: 40 to 120 times slower, and the gradient keeps 24 bytes for each of T (2 L + 1)
+        states.
     focal_gamma : float
         γ from 0 to 1000: (1 − exp(−ℓ))^γ ℓ for ℓ [7]_, and 0 for ℓ ≤ 0.
     label_smoothing : float
@@ -224,7 +226,8 @@ def ctc_loss(
     .. [3] Huang et al., 2024, https://arxiv.org/abs/2406.02560.
     .. [4] Kang et al., 2022, https://arxiv.org/abs/2211.00490; ``k2.ctc_loss``.
     .. [5] Cai et al., 2022 (W-CTC), https://openreview.net/forum?id=0RqDp8FCW5Z.
-    .. [6] Liu et al., 2018 (EnCTC), "Connectionist Temporal Classification with Maximum Entropy Regularization".
+    .. [6] Liu et al., 2018 (EnCTC),
+       https://papers.nips.cc/paper/2018/hash/e44fea3bec53bcea3b7513ccef5857ac-Abstract.html.
     .. [7] Feng et al., 2019, https://doi.org/10.1155/2019/9345861, with its α at 1.
     .. [8] Kim et al., 2018, https://arxiv.org/abs/1711.02212.
     .. [9] Yao et al., 2025, https://arxiv.org/abs/2410.05101.

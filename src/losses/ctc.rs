@@ -12,10 +12,10 @@
 //! |---|---|
 //! | temperature τ | p = softmax(x / τ) |
 //! | log priors r (Huang et al., 2024, <https://arxiv.org/abs/2406.02560>) | a path has Πₜ p(πₜ, t) exp(−r(πₜ)); the gradient stays p − γ |
-//! | delay penalty λ (Yao et al., 2022, <https://arxiv.org/abs/2211.00490>) | a path has exp(−λ Σⱼ (tⱼ − (T−1)/2)) more, tⱼ the first frame of label j |
+//! | delay penalty λ (Kang et al., 2022, <https://arxiv.org/abs/2211.00490>) | a path has exp(−λ Σⱼ (tⱼ − (T−1)/2)) more, tⱼ the first frame of label j |
 //! | stars w (Cai et al., 2022, <https://openreview.net/forum?id=0RqDp8FCW5Z>) | a blank at a star has q + w (1 − q) for q |
-//! | no merging of repeats | a label lasts one frame |
-//! | entropy β (Liu et al., 2018, EnCTC) | ℓ − β H(π), H the entropy of the posterior of paths |
+//! | no merging of repeats (Laptev et al., 2021, <https://arxiv.org/abs/2110.03098>) | a label lasts one frame |
+//! | entropy β (Liu et al., 2018, EnCTC, <https://papers.nips.cc/paper/2018/hash/e44fea3bec53bcea3b7513ccef5857ac-Abstract.html>) | ℓ − β H(π), H the entropy of the posterior of paths |
 //! | focal γ (Feng et al., 2019, <https://doi.org/10.1155/2019/9345861>) | (1 − exp(−ℓ))^γ ℓ |
 //! | label smoothing ε (Kim et al., 2018, <https://arxiv.org/abs/1711.02212>) | (1 − ε) ℓ + ε Σₜ KL(u ‖ pₜ), u uniform |
 //! | consistency α (Yao et al., 2025, <https://arxiv.org/abs/2410.05101>) | ℓ + α Σₜ KL(p′ₜ ‖ pₜ), p′ of another view, a constant |
@@ -29,11 +29,11 @@ use fearless_simd::dispatch;
 use super::Scores;
 use crate::error::Error;
 use crate::float::{Element, Float};
-use crate::input::{AnyRows, Labels, Sequences, zeros};
+use crate::input::{AnyRows, Labels, Sequences, make_room, reserve, resize, zeros};
 use crate::loss::{Buffers, Loss, Piece, Strip};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
-use crate::simd::{level, math, rows, scaled};
+use crate::simd::{Lanes, level, math, rows, scaled};
 pub use crate::trellis::Stars;
 use crate::trellis::{Frames, LANES, Meeting, Topology, Trellis, Visitor, Wants};
 
@@ -219,7 +219,7 @@ impl<F: Float> Side<F> {
             columns: vec![F::NEGATIVE_INFINITY; numbers],
             tempered: zeros(if options.temperature == 1.0 { 0 } else { width })?,
             view: zeros(if options.views.is_none() { 0 } else { width })?,
-            exponentials: zeros(if options.views.is_none() { 0 } else { width })?,
+            exponentials: zeros(if options.views.is_none() && options.stars == Stars::default() { 0 } else { width })?,
             slopes: vec![],
         })
     }
@@ -318,7 +318,7 @@ impl<E: Element> Ctc<'_, E> {
         let labels = self.targets.of(sequence);
         let frames = self.logits.rows[sequence].count();
         let Scratch { sides, classes, trellis, softmax } = scratch;
-        classes.set(labels, self.blank, options);
+        classes.set(labels, self.blank, options)?;
         if frames == 0 && labels.is_empty() {
             // Nothing was said, and nothing was to be.
             return Ok((0.0, false));
@@ -326,7 +326,7 @@ impl<E: Element> Ctc<'_, E> {
         if !trellis.set(&classes.slots, classes.all.len(), frames, &self.topology(), wants)? {
             return Ok((f64::INFINITY, false));
         }
-        softmax.resize(frames, Softmax::default());
+        resize(softmax, frames, Softmax::default())?;
         let middle = trellis.middle();
         let (before, after) = softmax.split_at_mut(middle);
         let [first, second] = strip.halves(middle);
@@ -389,7 +389,8 @@ impl<E: Element> Ctc<'_, E> {
 
     /// Statistics of every label of every target under the posterior of its alignment.
     pub fn labels(&self, watch: &Watch<'_>) -> Result<Vec<Vec<LabelStatistic>>, Error> {
-        let mut found: Vec<Vec<LabelStatistic>> = vec![vec![]; self.logits.len()];
+        let mut found: Vec<Vec<LabelStatistic>> = vec![];
+        resize(&mut found, self.logits.len(), vec![])?;
         for_each_in_parts(
             found.iter_mut().enumerate(),
             self.parts(),
@@ -398,13 +399,16 @@ impl<E: Element> Ctc<'_, E> {
             || self.scratch(),
             |(sequence, found), scratch, ticker| {
                 let labels = self.targets.of(sequence).len();
-                let none = || LabelStatistics(vec![LabelStatistic::default(); labels]);
-                let mut halves = [none(), none()];
+                let mut halves = [LabelStatistics(vec![]), LabelStatistics(vec![])];
+                for half in &mut halves {
+                    resize(&mut half.0, labels, LabelStatistic::default())?;
+                }
                 let mut strip = Strip::reading(self.logits.rows[sequence]);
                 let (loss, is_known) =
                     self.sequence(sequence, &mut strip, 1.0, Wants::Labels, Some(&mut halves), scratch, ticker)?;
                 let [one, two] = halves;
-                *found = one.0.iter().zip(&two.0).map(|(one, two)| one.and(two).finish(is_known, loss)).collect();
+                *found = reserve(labels)?;
+                found.extend(one.0.iter().zip(&two.0).map(|(one, two)| one.and(two).finish(is_known, loss)));
                 Ok(())
             },
         )?;
@@ -489,12 +493,14 @@ impl Classes {
         Ok(Self { all: vec![], slots: vec![], slot_of: zeros(width)?, boosts: vec![] })
     }
 
-    fn set(&mut self, labels: &[usize], blank: usize, options: &Options<'_>) {
+    fn set(&mut self, labels: &[usize], blank: usize, options: &Options<'_>) -> Result<(), Error> {
         self.all.clear();
         self.all.push(blank);
         self.slots.clear();
+        make_room(&mut self.slots, labels.len())?;
         for &label in labels {
             if self.slot_of[label] == 0 {
+                make_room(&mut self.all, 1)?;
                 self.slot_of[label] = self.all.len() as u32;
                 self.all.push(label);
             }
@@ -503,11 +509,13 @@ impl Classes {
         self.all[1..].iter().for_each(|&class| self.slot_of[class] = 0);
         self.boosts.clear();
         if let Some(log_priors) = &options.log_priors {
+            make_room(&mut self.boosts, self.all.len())?;
             self.boosts.extend(self.all.iter().map(|&class| {
                 let logarithm = -log_priors[class] * options.prior_weight;
                 (exp(logarithm), logarithm)
             }));
         }
+        Ok(())
     }
 }
 
@@ -549,7 +557,6 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         let is_softmax = ctc.scores == Scores::Logits;
         if options.stars != Stars::default() {
             frames.star_weight = exp(-options.star_penalty);
-            frames.blank_boost = classes.boosts.first().map_or(1.0, |boost| boost.0);
         }
         let softmax = &mut softmax[range.start - *start..range.end - *start];
         if !*is_known && !columns.is_empty() {
@@ -597,6 +604,17 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         for (normal, softmax) in frames.normals.iter_mut().zip(&*softmax) {
             *normal = softmax.normal;
         }
+        if frames.star_weight > 0.0 {
+            for (column, t) in range.clone().enumerate() {
+                let Softmax { shift, normal } = softmax[column];
+                frames.others[column] = strip.read(t, *start, buffers, |x| {
+                    // One less the blank's probability would be nothing where that is nearly 1.
+                    exponentials.copy_from_slice(divided(x, options.temperature, tempered));
+                    exponentials[ctc.blank] = E::Float::NEGATIVE_INFINITY;
+                    rows::exp_sum(exponentials, shift) * normal
+                });
+            }
+        }
         if !*is_known && (options.label_smoothing > 0.0 || options.views.is_some()) {
             for (softmax, t) in softmax.iter().zip(range) {
                 strip.read(t, *start, buffers, |x| {
@@ -627,39 +645,47 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         }
         let Self { ctc, sequence, classes, strip, start, side, softmax, factor, .. } = self;
         let Side { buffers, tempered, view, exponentials, slopes, .. } = &mut **side;
-        slopes.resize(classes.all.len() * LANES, 0.0);
+        resize(slopes, classes.all.len() * LANES, 0.0)?;
         let options = &ctc.options;
         let is_softmax = ctc.scores == Scores::Logits;
         let factor = *factor / options.temperature;
         let factor_of_posterior = if options.posterior { 1.0 } else { -factor * self.posterior_weight };
         // A star's posterior is the blank's but for what other classes have of it.
-        let (mut stars, mut shares) = ([0.0; LANES], [0.0; LANES]);
+        let (mut stars, mut rests) = ([0.0; LANES], [0.0; LANES]);
         if frames.star_weight > 0.0 && !options.posterior {
             for column in 0..range.len() {
                 stars[column] = self.posterior_weight * posteriors.stars()[column];
-                shares[column] =
-                    (1.0 - frames.star_weight / frames.blank_boost) * frames.row(0)[column] / frames.stars[column];
+                // One less the share of the blank, which may be nearly 1.
+                rests[column] = frames.star_weight / frames.stars[column];
             }
         }
-        let mut of_probability = [0.0; LANES];
+        let (mut of_probability, mut of_blank) = ([0.0; LANES], [0.0; LANES]);
         if is_softmax && !options.posterior {
             let consistency_weight = if options.views.is_some() { options.consistency_weight } else { 0.0 };
             let others = options.label_smoothing + consistency_weight;
-            for (column, of_probability) in of_probability.iter_mut().enumerate() {
-                *of_probability = factor * (self.weight - (1.0 - shares[column]) * stars[column] + others);
+            for column in 0..LANES {
+                of_probability[column] = factor * (self.weight - rests[column] * stars[column] + others);
+                of_blank[column] = factor * (self.weight - stars[column] + others);
             }
         }
         // The classes that occur are the small difference of two numbers: it is taken in float64.
         for slot in 0..classes.all.len() {
             let over_boost = classes.boosts.get(slot).map_or(1.0, |boost| 1.0 / boost.0);
             let (probabilities, posteriors) = (frames.row(slot), posteriors.row(slot));
+            let of_probability = if slot == 0 { &of_blank } else { &of_probability };
             for (column, slope) in slopes[slot * LANES..][..LANES].iter_mut().enumerate() {
-                *slope = of_probability[column] * (probabilities[column] * over_boost)
-                    + factor_of_posterior * posteriors[column];
+                *slope = factor_of_posterior * posteriors[column];
+                // Scores that are no logits may be beyond float64.
+                if of_probability[column] != 0.0 {
+                    *slope += of_probability[column] * (probabilities[column] * over_boost);
+                }
             }
         }
-        for (column, (slope, star)) in slopes.iter_mut().zip(stars).enumerate() {
-            *slope -= factor * shares[column] * star;
+        if frames.star_weight > 0.0 && !options.posterior {
+            // The share of the blank times 1 − q: as such, and not as the small difference of two that may be large.
+            for (column, slope) in slopes[..LANES].iter_mut().enumerate() {
+                *slope -= factor * stars[column] * frames.others[column] * (1.0 - rests[column]);
+            }
         }
         for (column, t) in range.enumerate() {
             let Softmax { shift, normal } = softmax[t - *start];
@@ -723,7 +749,12 @@ fn divided<'a, F: Float>(x: &'a [F], temperature: f64, scratch: &'a mut [F]) -> 
 fn divergence_of_uniform<F: Float>(x: &[F], softmax: Softmax<F>) -> f64 {
     let classes = x.len() as f64;
     let mean = x.iter().map(|x| x.to_f64() - softmax.shift.to_f64()).sum::<f64>() / classes;
-    -math::ln(softmax.normal) - mean - math::ln(classes)
+    not_negative(-math::ln(softmax.normal) - mean - math::ln(classes))
+}
+
+/// A divergence of distributions is not negative but for rounding; scores that are not normalised are none.
+fn not_negative(divergence: f64) -> f64 {
+    if divergence < 0.0 && divergence > -1e-6 { 0.0 } else { divergence }
 }
 
 /// The logits of another view less the largest (or its log-probabilities), their exponentials, and the sum of these (1).
@@ -760,5 +791,5 @@ fn divergence<F: Float>(y: &[F], exponentials: &[F], total: f64, x: &[F], softma
         .filter(|((_, e), _)| e.to_f64() != 0.0)
         .map(|((y, e), x)| e.to_f64() * (y.to_f64() - (x.to_f64() - shift)))
         .sum();
-    difference / total - math::ln(total) - math::ln(softmax.normal)
+    not_negative(difference / total - math::ln(total) - math::ln(softmax.normal))
 }

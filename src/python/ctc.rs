@@ -13,72 +13,59 @@ use super::array::with_element;
 use super::losses::{addresses, class_numbers, layout_axes, lengths_of};
 use super::{enter, guarded};
 use crate::error::Error;
-use crate::input::{Argument, Axes, Labels, Sequences, blank as blank_class, rows_like};
+use crate::input::{Argument, Axes, Labels, Sequences, blank as blank_class, reserve, rows_like};
 use crate::loss::Loss;
 use crate::losses::Scores;
-use crate::losses::ctc::{Ctc, Options, Stars};
+use crate::losses::ctc::{Ctc, LabelStatistic, Options, Stars};
 use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
 
 /// What may be added to CTC, as it came.
 #[derive(FromPyObject)]
-pub(super) struct Variants<'py>(
-    Object<'py>,
-    Object<'py>,
-    Option<Object<'py>>,
-    Object<'py>,
-    Object<'py>,
-    Option<Object<'py>>,
-    Object<'py>,
-    Object<'py>,
-    Object<'py>,
-    Object<'py>,
-    Option<Object<'py>>,
-    Object<'py>,
-);
+#[pyo3(from_item_all)]
+pub(super) struct Variants<'py> {
+    merge_repeated: Object<'py>,
+    temperature: Object<'py>,
+    log_priors: Option<Object<'py>>,
+    prior_weight: Object<'py>,
+    delay_penalty: Object<'py>,
+    star: Option<Object<'py>>,
+    star_penalty: Object<'py>,
+    entropy_weight: Object<'py>,
+    focal_gamma: Object<'py>,
+    label_smoothing: Object<'py>,
+    consistency_with: Option<Object<'py>>,
+    consistency_weight: Object<'py>,
+}
 
 impl<'py> Variants<'py> {
     /// The options, but for the view that consistency is asked with.
     fn options(&self) -> PyResult<Options<'static>> {
-        let Self(
-            merge,
-            temperature,
-            priors,
-            prior,
-            delay,
-            star,
-            star_penalty,
-            entropy,
-            focal,
-            smoothing,
-            _,
-            consistency,
-        ) = self;
-        let log_priors = match priors {
+        let log_priors = match &self.log_priors {
             None => None,
             Some(priors) => Some(class_numbers("log_priors", &Floats::new("log_priors", priors)?)?),
         };
         Ok(Options {
             zero_infinity: false,
-            merge_repeated: flag("merge_repeated", merge)?,
-            temperature: number("temperature", temperature)?,
+            merge_repeated: flag("merge_repeated", &self.merge_repeated)?,
+            temperature: number("temperature", &self.temperature)?,
             log_priors,
-            prior_weight: number("prior_weight", prior)?,
-            delay_penalty: number("delay_penalty", delay)?,
-            stars: star.as_ref().map(stars).transpose()?.unwrap_or_default(),
-            star_penalty: number("star_penalty", star_penalty)?,
-            entropy_weight: number("entropy_weight", entropy)?,
-            focal: number("focal_gamma", focal)?,
-            label_smoothing: number("label_smoothing", smoothing)?,
+            prior_weight: number("prior_weight", &self.prior_weight)?,
+            delay_penalty: number("delay_penalty", &self.delay_penalty)?,
+            stars: self.star.as_ref().map(stars).transpose()?.unwrap_or_default(),
+            star_penalty: number("star_penalty", &self.star_penalty)?,
+            entropy_weight: number("entropy_weight", &self.entropy_weight)?,
+            focal: number("focal_gamma", &self.focal_gamma)?,
+            label_smoothing: number("label_smoothing", &self.label_smoothing)?,
             views: None,
-            consistency_weight: number("consistency_weight", consistency)?,
+            consistency_weight: number("consistency_weight", &self.consistency_weight)?,
             posterior: false,
         })
     }
 
     fn view(&self) -> PyResult<Option<Floats<'py>>> {
-        self.10.as_ref().map(|view| Floats::new("consistency_with", view)).transpose()
+        self.consistency_with.as_ref().map(|view| Floats::new("consistency_with", view)).transpose()
     }
 }
 
@@ -172,7 +159,7 @@ pub(super) fn ctc_loss<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-        let variants = Variants(
+        let variants = Variants {
             merge_repeated,
             temperature,
             log_priors,
@@ -185,7 +172,7 @@ pub(super) fn ctc_loss<'py>(
             label_smoothing,
             consistency_with,
             consistency_weight,
-        );
+        };
         let options = Options { zero_infinity: flag("zero_infinity", &zero_infinity)?, ..variants.options()? };
         let given = (logits, targets, input_lengths, target_lengths, blank, scores, layout, variants);
         with_ctc!(given, options, |first, others, &gradient, loss| {
@@ -237,18 +224,22 @@ pub(super) fn ctc_label_posteriors<'py>(
         let given = (logits, targets, input_lengths, target_lengths, blank, scores, layout, variants);
         with_ctc!(given, options, |first, _others, &None, loss| {
             let found = enter(py, loss.work(), |watch| loss.labels(watch))?;
-            let array = |values: Vec<f64>| PyArray1::from_vec(py, values);
-            let of_sequence = found.iter().map(|labels| {
-                (
-                    array(labels.iter().map(|label| label.occupancy).collect()),
-                    array(labels.iter().map(|label| label.time).collect()),
-                    array(labels.iter().map(|label| label.confidence).collect()),
-                )
-            });
-            match loss.sequences().structure.outer.is_empty() {
-                true => of_sequence.into_iter().next().expect("one sequence").into_bound_py_any(py),
-                false => Ok(PyList::new(py, of_sequence.collect::<Vec<_>>())?.into_any()),
+            let array = |labels: &[LabelStatistic], of: fn(&LabelStatistic) -> f64| -> PyResult<_> {
+                let mut values = reserve(labels.len())?;
+                values.extend(labels.iter().map(of));
+                Ok(PyArray1::from_vec(py, values))
+            };
+            let of_sequence = |labels: &Vec<LabelStatistic>| -> PyResult<_> {
+                let occupancy = array(labels, |label| label.occupancy)?;
+                let time = array(labels, |label| label.time)?;
+                (occupancy, time, array(labels, |label| label.confidence)?).into_bound_py_any(py)
+            };
+            if loss.sequences().structure.outer.is_empty() {
+                return of_sequence(&found[0]);
             }
+            let list = PyList::empty(py);
+            found.iter().try_for_each(|labels| list.append(of_sequence(labels)?))?;
+            Ok(list.into_any())
         })
     })
 }

@@ -5,6 +5,7 @@
 //! bits, because lanes, order and roundings are the same; the baseline set has no such instruction and may differ in the
 //! last place.
 
+mod aligned;
 mod lanes;
 pub mod math;
 pub mod rows;
@@ -14,6 +15,7 @@ use std::sync::OnceLock;
 
 use fearless_simd::Level;
 
+pub use aligned::Aligned;
 pub use lanes::{Lanes, transposed};
 
 /// The variable that forces a level down.

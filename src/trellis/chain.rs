@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use fearless_simd::Simd;
 
-use super::{LANES, NO_ARC};
+use super::{LANES, NO_ARC, TILE};
+use crate::error::Error;
+use crate::input::{make_room, resize};
 use crate::simd::scaled::{self, Scaled};
 
 /// The chain of one target as the recursion reads it: from the first blank to the last, or from the last to the first.
@@ -77,23 +79,28 @@ impl Places {
 
 impl Chain {
     /// Lays out labels, given as slots; `padding` is the slot without probability.
-    pub(super) fn set(&mut self, labels: &[u32], padding: u32, frames: usize, topology: &Topology) {
+    pub(super) fn set(
+        &mut self,
+        labels: &[u32],
+        padding: u32,
+        frames: usize,
+        topology: &Topology,
+    ) -> Result<(), Error> {
         self.frames = frames;
         self.one_by_one = topology.one_by_one;
         self.stay = if topology.merge_repeated { 0.0 } else { NO_ARC };
         let is_repeat = |pair: &[u32]| topology.merge_repeated && pair[0] == pair[1];
         let width = (labels.len() + 1).next_multiple_of(LANES);
         let first = usize::from(self.backward);
-        self.slots.clear();
-        self.slots.resize(width, padding);
+        resize(&mut self.slots, width, padding)?;
         self.slots[first..first + labels.len()].copy_from_slice(labels);
-        self.skips.clear();
-        self.skips.resize(width, NO_ARC);
+        resize(&mut self.skips, width, NO_ARC)?;
         // The arc between labels i and i + 1 leads to the second, or back to the first; both stand at place i + 1.
         for (skip, pair) in self.skips[1..].iter_mut().zip(labels.windows(2)) {
             *skip = if is_repeat(pair) { NO_ARC } else { 0.0 };
         }
         self.reached.clear();
+        make_room(&mut self.reached, 2 * labels.len() + 1)?;
         self.reached.push(0);
         let mut before = None;
         for i in 0..labels.len() {
@@ -105,10 +112,10 @@ impl Chain {
             self.reached.push(i + 1);
             before = Some(label);
         }
-        self.shape(labels.len(), width, topology);
+        self.shape(labels.len(), width, topology)
     }
 
-    fn shape(&mut self, labels: usize, width: usize, topology: &Topology) {
+    fn shape(&mut self, labels: usize, width: usize, topology: &Topology) -> Result<(), Error> {
         let Stars { before, between, after } = topology.stars;
         self.stars.clear();
         if before || between || after {
@@ -117,6 +124,7 @@ impl Chain {
                 last if last == labels => after,
                 _ => between,
             };
+            make_room(&mut self.stars, width)?;
             self.stars.extend((0..width).map(|blank| f64::from(blank <= labels && is_star(blank))));
         }
         for (mantissas, exponents) in &mut self.gains {
@@ -125,6 +133,8 @@ impl Chain {
         }
         if topology.delay_penalty != 0.0 {
             for (kind, (mantissas, exponents)) in self.gains.iter_mut().enumerate() {
+                make_room(mantissas, width)?;
+                make_room(exponents, width)?;
                 for place in 0..width {
                     // At blank p there are p labels behind, and one more at the label that is next on the way forward.
                     let entered = place + usize::from(kind == 1 && !self.backward);
@@ -135,6 +145,7 @@ impl Chain {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether frames must be taken one by one.
@@ -180,6 +191,12 @@ impl Chain {
         let labels = late.checked_sub(1).map_or(0, reached)..reached(steps);
         let blanks = reached(late)..steps.checked_sub(1).map_or(0, reached) + 1;
         Places { blanks: places(blanks), labels: places(labels) }
+    }
+
+    /// The part of a row of states that matters after so many steps.
+    pub(super) fn band(&self, steps: usize) -> Range<usize> {
+        let tiles = self.places(steps).tiles();
+        tiles.start * TILE..tiles.end * TILE
     }
 
     /// The tiles that are passed on the way from places to later ones.

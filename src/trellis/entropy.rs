@@ -12,9 +12,12 @@ use super::chain::Chain;
 use super::frames::Frames;
 use super::{LANES, Meeting, Trellis, Visitor, Wants};
 use crate::error::Error;
-use crate::input::reserve;
+use crate::input::make_room;
 use crate::parallel::Ticker;
 use crate::simd::scaled::{self, BOTTOM};
+
+/// How many states are made at once.
+const AT_ONCE: usize = 1 << 16;
 
 /// A sum of weights of paths, and the mean of their logarithms.
 #[derive(Debug, Clone, Copy)]
@@ -138,11 +141,15 @@ pub(super) struct Entropy {
     mean: f64,
 }
 
-fn rows(count: usize, states: usize) -> Result<Vec<Mean>, Error> {
-    let length = count.checked_mul(states).ok_or(Error::Memory(usize::MAX))?;
-    let mut rows = reserve(length)?;
-    rows.resize(length, NOTHING);
-    Ok(rows)
+/// Makes room for so many rows of states; what is in them is written before it is read.
+fn grow(rows: &mut Vec<Mean>, length: usize, ticker: &Ticker<'_>) -> Result<(), Error> {
+    make_room(rows, length.saturating_sub(rows.len()))?;
+    while rows.len() < length {
+        // Gigabytes take a while.
+        ticker.tick(AT_ONCE)?;
+        rows.resize(length.min(rows.len() + AT_ONCE), NOTHING);
+    }
+    Ok(())
 }
 
 impl Trellis {
@@ -158,7 +165,9 @@ impl Trellis {
         let workshop = &mut self.workshops[0];
         // Before the first frame all is at the first blank.
         let kept = if self.wants == Wants::Total { 2 } else { course.frames + 1 };
-        let mut alphas = rows(kept, states)?;
+        let mut alphas = std::mem::take(&mut self.entropy.alphas);
+        grow(&mut alphas, kept.saturating_mul(states), ticker)?;
+        alphas[..states].fill(NOTHING);
         alphas[0].sum = (1.0, 0.0);
         for block in 0..course.blocks() {
             workshop.read(course, block, &mut halves[usize::from(block >= course.middle())])?;
@@ -200,7 +209,9 @@ impl Trellis {
         let states = 2 * labels + 1;
         let workshop = &mut self.workshops[0];
         let Entropy { alphas, total, mean } = &self.entropy;
-        let (mut betas, mut before) = (rows(1, states)?, rows(1, states)?);
+        let (mut betas, mut before) = (vec![], vec![]);
+        grow(&mut betas, states, ticker)?;
+        grow(&mut before, states, ticker)?;
         betas[labels].sum = (1.0, 0.0);
         if labels > 0 {
             betas[2 * labels].sum = (1.0, 0.0);

@@ -4,10 +4,12 @@ use fearless_simd::f64x8;
 use fearless_simd::prelude::*;
 
 use super::LANES;
+use crate::error::Error;
+use crate::input::resize;
 use crate::simd::math;
 use crate::simd::scaled::Scaled;
 
-/// With probabilities below 2 to this power, the whole block is kept as mantissas and exponents.
+/// With probabilities below 2 to this power, or above 1 over it, the whole block is kept as mantissas and exponents.
 const DEEPEST: f64 = -900.0;
 
 /// The probabilities of up to eight frames, in rows of eight: one for each slot. A slot is a class that occurs; slot 0 is
@@ -27,14 +29,15 @@ pub(crate) struct Frames {
     pub(super) is_deep: bool,
     /// Whether some class has no probability, frame by frame.
     pub(super) has_zero: [bool; LANES],
-    /// How many bits above 1 a probability may lie: scores need not be normalised.
+    /// How many bits above 1 a probability may lie, in whole bits and so up to 1 for one that does not: scores need not be
+    /// normalised.
     pub(super) growth: [f64; LANES],
     /// Whether what comes out is rounded to float32.
     pub(crate) is_rough: bool,
     /// The factor on classes other than the blank where any may stand; 0 where none may.
     pub(crate) star_weight: f64,
-    /// What the blank's probability was multiplied by, beside the softmax.
-    pub(crate) blank_boost: f64,
+    /// The probability of all classes but the blank in each frame, where stars need it; written by the caller.
+    pub(crate) others: [f64; LANES],
     /// The probability of a star in each frame: the blank's, and that of all others with their factor.
     pub(crate) stars: [f64; LANES],
     /// NaN or +∞ came along.
@@ -43,14 +46,13 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// Room for the classes that occur.
-    pub(super) fn set(&mut self, slots: usize) {
-        for rows in [&mut self.probabilities, &mut self.logarithms, &mut self.exponents] {
-            rows.clear();
-        }
-        self.probabilities.resize((slots + 1) * LANES, 0.0);
-        self.logarithms.resize(slots * LANES, 0.0);
+    pub(super) fn set(&mut self, slots: usize) -> Result<(), Error> {
+        resize(&mut self.probabilities, (slots + 1) * LANES, 0.0)?;
+        resize(&mut self.logarithms, slots * LANES, 0.0)?;
+        resize(&mut self.exponents, (slots + 1) * LANES, 0.0)?;
         self.normals = [1.0; LANES];
-        (self.star_weight, self.blank_boost) = (0.0, 1.0);
+        (self.star_weight, self.others) = (0.0, [0.0; LANES]);
+        Ok(())
     }
 
     /// The probability of a slot in each frame.
@@ -85,7 +87,6 @@ impl Frames {
             self.is_deep |= low.min(-self.growth[column]) < DEEPEST;
         }
         if self.is_deep {
-            self.exponents.resize(self.probabilities.len(), 0.0);
             let rows = self.logarithms.chunks_exact(LANES).zip(self.probabilities.chunks_exact_mut(LANES));
             for ((logarithms, row), exponents) in rows.zip(self.exponents.chunks_exact_mut(LANES)) {
                 let probability = Scaled::exp(simd, f64x8::from_slice(simd, logarithms));
@@ -108,7 +109,7 @@ impl Frames {
             if self.is_deep {
                 blank = Scaled::load(simd, (&self.probabilities, &self.exponents), 0).to_f64();
             }
-            let others = splat(1.0) - blank * splat(1.0 / self.blank_boost);
+            let others = f64x8::from_slice(simd, &self.others);
             (others * splat(self.star_weight) + blank).store_slice(&mut self.stars);
         }
     }
@@ -118,7 +119,10 @@ impl Frames {
     pub(super) fn flatten<S: Simd>(&mut self, simd: S) {
         if self.is_deep {
             for (row, exponents) in self.probabilities.chunks_exact_mut(LANES).zip(self.exponents.chunks_exact(LANES)) {
-                Scaled::load(simd, (row, exponents), 0).to_f64().store_slice(row);
+                let mut probability = Scaled::load(simd, (row, exponents), 0);
+                // Scores that are not normalised may be beyond float64.
+                probability.exponent = probability.exponent.min(f64x8::splat(simd, 1000.0));
+                probability.to_f64().store_slice(row);
             }
         }
     }

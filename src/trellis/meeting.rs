@@ -7,31 +7,33 @@ use fearless_simd::prelude::*;
 
 use super::frames::Frames;
 use super::recursion::square;
-use super::{LANES, PAD, grow};
+use super::{LANES, PAD};
 use crate::error::Error;
+use crate::input::resize;
+use crate::simd::Aligned;
 use crate::simd::scaled::{BOTTOM, Scaled};
 
 /// What arrived at blanks (0) and labels (1) in the frames of a block, seen from one end.
 #[derive(Default)]
 pub(super) struct Kept {
     stride: usize,
-    mantissas: [Vec<f64>; 2],
-    exponents: [Vec<f64>; 2],
+    mantissas: [Aligned; 2],
+    exponents: [Aligned; 2],
     /// Which row of exponents belongs to each column.
     pub(super) exponent_row: [usize; LANES],
-    /// Tiles that were written at some time: beside them everything is empty.
-    written: Range<usize>,
+    /// The tiles that each row was last written in: beside them it is empty.
+    written: [Range<usize>; LANES],
 }
 
 impl Kept {
     pub(super) fn set(&mut self, columns: usize, tiles: usize) -> Result<(), Error> {
         self.stride = tiles * LANES + 2 * PAD;
-        self.written = 0..0;
+        self.written = [const { 0..0 }; LANES];
         self.exponent_row = [0; LANES];
         for (rows, nothing) in [(&mut self.mantissas, 0.0), (&mut self.exponents, BOTTOM)] {
             for rows in rows {
-                grow(rows, columns * self.stride)?;
-                rows[..columns * self.stride].fill(nothing);
+                rows.grow(columns * self.stride)?;
+                rows.fill(nothing);
             }
         }
         Ok(())
@@ -86,19 +88,14 @@ impl Kept {
 
     /// Makes the places beside `tiles` empty, where some were kept before.
     pub(super) fn clear_around(&mut self, columns: Range<usize>, tiles: &Range<usize>) {
-        let Range { start, end } = self.written;
-        let stale = [start..tiles.start.clamp(start, end), tiles.end.clamp(start, end)..end];
-        for stale in stale.into_iter().filter(|stale| !stale.is_empty()) {
-            for column in columns.clone() {
+        for column in columns {
+            let Range { start, end } = std::mem::replace(&mut self.written[column], tiles.clone());
+            for stale in [start..tiles.start.clamp(start, end), tiles.end.clamp(start, end)..end] {
                 let places = self.place(column, stale.start)..self.place(column, stale.end);
                 self.mantissas.iter_mut().for_each(|rows| rows[places.clone()].fill(0.0));
                 self.exponents.iter_mut().for_each(|rows| rows[places.clone()].fill(BOTTOM));
             }
         }
-        self.written = match start < end {
-            true => start.min(tiles.start)..end.max(tiles.end),
-            false => tiles.clone(),
-        };
     }
 }
 
@@ -114,7 +111,7 @@ pub(crate) struct Meeting {
     by_place: Vec<f64>,
     /// The same frame by frame, for each place, until they are added.
     aside: Vec<f64>,
-    pub(super) has_aside: bool,
+    pub(super) aside_tiles: Range<usize>,
     /// The place of label 0.
     first_place: usize,
     /// Posteriors of stars in each frame.
@@ -137,32 +134,39 @@ impl Meeting {
     /// Puts posteriors of a tile in one frame aside; they are added with those of the other frames of the block.
     #[inline(always)]
     pub(super) fn put_aside<S: Simd>(&mut self, tile: usize, column: usize, posteriors: f64x8<S>) {
-        self.has_aside = true;
+        let Range { start, end } = self.aside_tiles;
+        self.aside_tiles = if start < end { start.min(tile)..end.max(tile + 1) } else { tile..tile + 1 };
         posteriors.store_slice(&mut self.aside[(tile * LANES + column) * LANES..][..LANES]);
     }
 
     /// Room for the posteriors of a sequence; `first_place` is that of label 0.
-    pub(super) fn set(&mut self, slots: usize, tiles: usize, is_by_place: bool, first_place: usize) {
+    pub(super) fn set(
+        &mut self,
+        slots: usize,
+        tiles: usize,
+        is_by_place: bool,
+        first_place: usize,
+    ) -> Result<(), Error> {
         let places = tiles * LANES * LANES;
         let lengths = [(slots + 1) * LANES, places, if is_by_place { places } else { 0 }];
         for (numbers, length) in [&mut self.posteriors, &mut self.aside, &mut self.by_place].into_iter().zip(lengths) {
-            numbers.clear();
-            numbers.resize(length, 0.0);
+            resize(numbers, length, 0.0)?;
         }
         self.first_place = first_place;
+        self.aside_tiles = 0..0;
+        Ok(())
     }
 
     /// Adds what was put aside.
     #[inline(always)]
     pub(super) fn add_aside<S: Simd>(&mut self, simd: S, slots: &[u32]) {
         let mut aside = std::mem::take(&mut self.aside);
-        for (tile, (rows, slots)) in aside.chunks_exact_mut(LANES * LANES).zip(slots.chunks_exact(LANES)).enumerate() {
-            let columns = square(simd, rows);
-            self.add_labels(simd, slots, tile, columns);
+        for tile in std::mem::take(&mut self.aside_tiles) {
+            let rows = &mut aside[tile * LANES * LANES..][..LANES * LANES];
+            self.add_labels(simd, &slots[tile * LANES..][..LANES], tile, square(simd, rows));
             rows.fill(0.0);
         }
         self.aside = aside;
-        self.has_aside = false;
     }
 
     pub(super) fn clear(&mut self) {

@@ -40,10 +40,9 @@ pub(crate) use self::frames::Frames;
 use self::meeting::Kept;
 pub(crate) use self::meeting::Meeting;
 use crate::error::Error;
-use crate::input::zeros;
 use crate::parallel::Ticker;
-use crate::simd::level;
 use crate::simd::scaled::{self, BOTTOM};
+use crate::simd::{Aligned, level};
 
 /// How many frames a block has, and how many pairs of states a tile: as many as numbers a vector.
 pub(crate) const LANES: usize = scaled::LANES;
@@ -54,9 +53,9 @@ const PAD: usize = 2 * LANES;
 /// Leaves nothing of what it is added to, also beside sums that are 0. A mantissa of 0 would not do: its exponent alone
 /// would push out what is far smaller.
 const NO_ARC: f64 = 2.0 * BOTTOM;
-/// Rows left behind are at most this many numbers (16 MB); of longer sequences only every so many blocks leave one, and
-/// those between are computed once more. That is faster, too: memory that no cache holds costs more than the recursion
-/// (20,000 frames and 2,000 labels: 2.5 ns a cell for 3.8 with the 160 MB of all rows).
+/// Where the rows left behind would be more numbers than this (16 MB), only every so many blocks leave one (as many as rows
+/// are left), and those between are computed once more. That is faster, too: memory that no cache holds costs more than
+/// the recursion (20,000 frames and 2,000 labels: 2.5 ns a cell for 3.8 with the 160 MB of all rows).
 const MOST_KEPT: usize = 1 << 21;
 
 /// After so many runs that went well a larger one is tried.
@@ -98,7 +97,7 @@ impl Piece {
 #[derive(Default)]
 struct Front {
     /// The states now, and room for the next.
-    states: [Vec<f64>; 2],
+    states: [Aligned; 2],
     /// How many frames to try at once, and how often that went well since.
     size: usize,
     successes: usize,
@@ -110,7 +109,7 @@ struct End {
     chain: Chain,
     front: Front,
     /// The states at the beginning of blocks, in the order of this end.
-    left_behind: Vec<f64>,
+    left_behind: Aligned,
 }
 
 /// What a thread needs beside its end.
@@ -120,7 +119,7 @@ struct Workshop {
     /// The other end's states, of a block that is computed again...
     other: Front,
     /// ... from what is left behind at each block of a section.
-    section: Vec<f64>,
+    section: Aligned,
     kept: Kept,
     meeting: Meeting,
 }
@@ -184,7 +183,7 @@ impl Course {
 impl Front {
     fn grow(&mut self, tiles: usize) -> Result<(), Error> {
         (self.size, self.successes) = (LANES, 0);
-        self.states.iter_mut().try_for_each(|row| grow(row, tiles * TILE))
+        self.states.iter_mut().try_for_each(|row| row.grow(tiles * TILE))
     }
 
     /// Before the first step there is one state: the blank at this end, with all of the probability.
@@ -192,10 +191,6 @@ impl Front {
         let tile = &mut self.states[0][place / LANES * TILE..][..TILE];
         recursion::clear(tile);
         (tile[place % LANES], tile[LANES + place % LANES]) = (1.0, 0.0);
-    }
-
-    fn restore(&mut self, row: &[f64]) {
-        self.states[0][..row.len()].copy_from_slice(row);
     }
 
     /// Goes over one block of frames, from its own states or from `given` ones.
@@ -275,7 +270,7 @@ impl Front {
                 (self.size, self.successes) = (count.div_ceil(2), 0);
             }
         }
-        if MODE == MEET && meeting.has_aside {
+        if MODE == MEET && !meeting.aside_tiles.is_empty() {
             dispatch!(level(), simd => meeting.add_aside(simd, &chain.slots));
         }
     }
@@ -318,7 +313,7 @@ impl Workshop {
             false => 0..course.middle(),
         };
         if leaves {
-            grow(&mut end.left_behind, blocks.len().div_ceil(course.every) * row)?;
+            end.left_behind.grow(blocks.len().div_ceil(course.every) * row)?;
         }
         end.front.start(end.chain.start());
         for place in 0..blocks.len() {
@@ -329,7 +324,9 @@ impl Workshop {
                 return Ok(());
             }
             if leaves && place % course.every == 0 {
-                end.left_behind[place / course.every * row..][..row].copy_from_slice(&end.front.states[0][..row]);
+                let band = end.chain.band(course.steps(end.chain.backward, block));
+                let row = &mut end.left_behind[place / course.every * row..][..row];
+                row[band.clone()].copy_from_slice(&end.front.states[0][band]);
             }
             let Self { frames, kept, meeting, .. } = self;
             end.front.advance::<PASS>(None, &end.chain, course, block, frames, kept, meeting);
@@ -355,17 +352,20 @@ impl Workshop {
         };
         let is_sparse = course.every > 1;
         if is_sparse {
-            grow(&mut self.section, course.every * row)?;
+            self.section.grow(course.every * row)?;
         }
         for section in (0..places.div_ceil(course.every)).rev() {
             let places = section * course.every..places.min((section + 1) * course.every);
             if is_sparse {
-                self.other.restore(&left_behind[section * row..][..row]);
+                let first = course.order(backward, places.start);
+                let band = other_chain.band(course.steps(backward, first));
+                self.other.states[0][band.clone()].copy_from_slice(&left_behind[section * row..][band]);
                 for place in places.clone() {
-                    let at = (place - places.start) * row;
-                    self.section[at..at + row].copy_from_slice(&self.other.states[0][..row]);
+                    let block = course.order(backward, place);
+                    let band = other_chain.band(course.steps(backward, block));
+                    let kept = &mut self.section[(place - places.start) * row..][..row];
+                    kept[band.clone()].copy_from_slice(&self.other.states[0][band]);
                     if place + 1 < places.end {
-                        let block = course.order(backward, place);
                         ticker.tick(LANES * row / 2)?;
                         self.read(course, block, visitor)?;
                         let Self { frames, other, kept, meeting, .. } = self;
@@ -409,8 +409,8 @@ impl Trellis {
     ) -> Result<bool, Error> {
         let [forward, backward] = &mut self.ends;
         backward.chain.backward = true;
-        forward.chain.set(labels, slots as u32, frames, topology);
-        backward.chain.set(labels, slots as u32, frames, topology);
+        forward.chain.set(labels, slots as u32, frames, topology)?;
+        backward.chain.set(labels, slots as u32, frames, topology)?;
         if frames < forward.chain.needed() {
             return Ok(false);
         }
@@ -422,13 +422,13 @@ impl Trellis {
         }
         for (end, workshop) in self.ends.iter_mut().zip(&mut self.workshops) {
             end.front.grow(tiles)?;
-            workshop.frames.set(slots);
+            workshop.frames.set(slots)?;
             if wants == Wants::Total {
                 continue;
             }
             workshop.other.grow(tiles)?;
             workshop.kept.set(LANES, tiles)?;
-            workshop.meeting.set(slots, tiles, wants == Wants::Labels, usize::from(end.chain.backward));
+            workshop.meeting.set(slots, tiles, wants == Wants::Labels, usize::from(end.chain.backward))?;
         }
         if wants == Wants::Total {
             // It is summed over what one end keeps for the other.
@@ -488,14 +488,6 @@ impl Trellis {
             |ticker| two.meet(back_front, back_chain, (chain, left_behind), course, first, ticker),
         )
     }
-}
-
-fn grow(memory: &mut Vec<f64>, length: usize) -> Result<(), Error> {
-    if memory.len() < length {
-        *memory = vec![];
-        *memory = zeros(length)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! above, so that no arc is heavier than 2ᴷ: E = max(E, E of the pair before − K), along the whole chain. With n frames
 //! K n = reach. A path through the run multiplies x by n arcs, by n probabilities, and 3ⁿ paths lead to a state at
 //! most, so that all of them together bring less than 2^(1 + reach + 2 n + growth), where `growth` is what probabilities
-//! above 1 bring (0 but for scores that are not normalised). Hence
+//! above 1 may bring, in whole bits a frame. Hence
 //!
 //! * nothing overflows, and
 //! * what is lost on the way, because a product or a power of two is below 2⁻¹⁰²² and becomes 0, brings a state less than
@@ -27,6 +27,10 @@
 //! So the run is right if no state that matters ends below its floor. If one does, or is 0, the run is repeated with fewer
 //! frames, from the same states, and at last frame by frame. Frames in which some class has no probability at all are
 //! always taken alone, because a state that is 0 would tell nothing.
+//!
+//! A posterior is what the other end kept, times 2^(both exponents − that of the total), times the state. The first is below
+//! 2^(1 + reach + 2 n + growth) like every state; with a factor of at most 2^([`HEIGHT`] − growth) the product of the two
+//! stays below 2^1020, and the posterior itself is at most 1. A factor that is higher repeats the run, too.
 
 use std::ops::Range;
 
