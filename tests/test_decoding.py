@@ -720,3 +720,60 @@ def test_numbers_that_change_during_a_call_break_nothing(run_python: Run) -> Non
         print("whole")
     """
     assert run_python(program).stdout == "whole\n"
+
+
+# Calls, and how many MB more they need than there are before.
+HUNGRY = {
+    "align": ("ctc_align", "logits=frames(60_010), targets=labels(60_000)", 32),
+    "align with slack": ("ctc_align", "logits=frames(3_000), targets=labels(1_400)", 10),
+    "align two": ("ctc_align", "logits=[frames(20_000)] * 2, targets=[labels(19_980)] * 2", 40),
+    "feasible": ("ctc_feasible", "logits=frames(20_010), targets=labels(20_000)", 4),
+    "greedy": ("ctc_greedy_decode", "logits=frames(300_000)", 12),
+    "greedy with spans": ("ctc_greedy_decode", "logits=frames(60_000), spans=True", 32),
+    "beam": ("ctc_beam_decode", "logits=np.zeros((60, 300), np.float16), beam_width=1000, n_best=1000", 8),
+    "beam of long prefixes": ("ctc_beam_decode", "logits=frames(20_000), beam_width=2", 8),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of address space is asked for")
+@pytest.mark.parametrize("name", HUNGRY)
+def test_too_little_memory_is_an_error_wherever_it_runs_out(name: str, run_python: Run) -> None:
+    """Children with ever more memory end in one of two ways, none of them by a signal, and the last one succeeds."""
+    function, arguments, most = HUNGRY[name]
+    program = """
+        import os, resource, sys
+        from pathlib import Path
+        import numpy as np, seqloss_rs
+
+        def frames(count):
+            return np.tile(np.array([[0, 3, 0], [0, 0, 3]], np.float16), (count // 2, 1))
+
+        def labels(count):
+            return np.tile([1, 2], count // 2)
+
+        function, most = getattr(seqloss_rs, sys.argv[1]), int(sys.argv[3])
+        arguments = eval(f"dict({sys.argv[2]})")
+        # Whatever a first call makes for good is there.
+        seqloss_rs.ctc_align(frames(4), [1])
+        endings = []
+        for step in range(33):
+            child = os.fork()
+            if not child:
+                used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+                limit = used + (most << 20) * step // 32
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+                try:
+                    function(**arguments)
+                except MemoryError:
+                    os._exit(1)
+                except BaseException as error:
+                    print(repr(error), file=sys.stderr, flush=True)
+                    os._exit(2)
+                os._exit(0)
+            endings.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        print(*endings)
+    """
+    done = run_python(program, function, arguments, str(most), SEQLOSS_NUM_THREADS="1")
+    endings = [int(ending) for ending in done.stdout.split()]
+    assert set(endings) <= {0, 1}, (endings, done.stderr)
+    assert (endings[0], endings[-1]) == (1, 0), endings

@@ -21,10 +21,10 @@ use std::cmp::Ordering;
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::{Normal, longest_first};
+use super::{Normal, longest_first, push, repeated};
 use crate::error::Error;
 use crate::float::{Element, Float};
-use crate::input::{Rows, Sequences, zeros};
+use crate::input::{Rows, Sequences, make_room, reserve, resize, zeros};
 use crate::losses::Scores;
 use crate::parallel::{Ticker, Watch, for_each};
 use crate::simd::scaled::LANES;
@@ -94,8 +94,8 @@ pub fn beam<E: Element>(
     options: &Options<'_>,
     watch: &Watch<'_>,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
-    let mut found = vec![vec![]; sequences.len()];
-    let items = longest_first(sequences, &mut found);
+    let mut found = repeated(vec![], sequences.len())?;
+    let items = longest_first(sequences, &mut found)?;
     // What answers for prefixes is asked by one thread only.
     let is_asked = matches!(options.token_scores, TokenScores::Prefix(_));
     let work = if is_asked { 0 } else { beam_work(sequences, options) };
@@ -200,10 +200,14 @@ impl<'a> Search<'a> {
         ticker: &Ticker<'_>,
     ) -> Result<Vec<Hypothesis>, Error> {
         self.nodes.clear();
-        self.nodes.push(Node::new(NOWHERE, NOWHERE, NOWHERE, 0.0));
-        self.beam.clear();
+        push(&mut self.nodes, Node::new(NOWHERE, NOWHERE, NOWHERE, 0.0))?;
+        self.beam.clear(1)?;
         self.beam.push(0, 0.0, f64::NEG_INFINITY, 0.0);
+        for row in [&mut self.y, &mut self.keys] {
+            resize(row, self.classes, 0.0)?;
+        }
         self.choice.clear();
+        make_room(&mut self.choice, self.classes)?;
         self.choice.extend((0..self.classes).filter(|&class| class != self.blank));
         for t in 0..rows.count() {
             ticker.tick(rows.width() + self.beam.nodes.len() * self.choice.len().min(self.classes))?;
@@ -213,12 +217,11 @@ impl<'a> Search<'a> {
             self.ask()?;
             self.advance()?;
         }
-        let best = self.beam.nodes.iter().zip(&self.beam.total).take(self.options.best);
-        let hypothesis = |(&node, &total): (&u32, &f64)| Hypothesis {
-            labels: self.labels(node),
-            score: total + self.nodes[node as usize].bonus,
-        };
-        Ok(best.map(hypothesis).collect())
+        let mut best = reserve(self.beam.nodes.len().min(self.options.best))?;
+        for (&node, total) in self.beam.nodes.iter().zip(&self.beam.total).take(self.options.best) {
+            best.push(Hypothesis { labels: self.labels(node)?, score: total + self.nodes[node as usize].bonus });
+        }
+        Ok(best)
     }
 
     /// Reads the log-probabilities of a frame; whether they are some.
@@ -279,20 +282,22 @@ impl<'a> Search<'a> {
         let TokenScores::Prefix(answer) = &self.options.token_scores else { return Ok(()) };
         for &node in &self.beam.nodes {
             if self.nodes[node as usize].answer.is_none() {
-                self.nodes[node as usize].answer = Some(answer(&self.labels(node))?);
+                self.nodes[node as usize].answer = Some(answer(&self.labels(node)?)?);
             }
         }
         Ok(())
     }
 
-    fn labels(&self, mut node: u32) -> Vec<usize> {
-        let mut labels = vec![];
-        while self.nodes[node as usize].parent != NOWHERE {
-            labels.push(self.nodes[node as usize].label as usize);
-            node = self.nodes[node as usize].parent;
-        }
+    fn labels(&self, node: u32) -> Result<Vec<usize>, Error> {
+        let extensions = || {
+            let nodes =
+                std::iter::successors(Some(&self.nodes[node as usize]), |node| self.nodes.get(node.parent as usize));
+            nodes.take_while(|node| node.parent != NOWHERE)
+        };
+        let mut labels = reserve(extensions().count())?;
+        labels.extend(extensions().map(|node| node.label as usize));
         labels.reverse();
-        labels
+        Ok(labels)
     }
 
     /// The token scores of what follows a prefix, where they depend on it.
@@ -337,8 +342,8 @@ impl<'a> Search<'a> {
 
     /// One frame.
     fn advance(&mut self) -> Result<(), Error> {
-        self.keep();
-        self.extend();
+        self.keep()?;
+        self.extend()?;
         self.prune();
         for &node in &self.beam.nodes {
             self.nodes[node as usize].place = NOWHERE;
@@ -346,6 +351,7 @@ impl<'a> Search<'a> {
         let candidates = std::mem::take(&mut self.candidates);
         let kept = std::mem::take(&mut self.next);
         let extended = std::mem::take(&mut self.beam);
+        self.beam.clear(candidates.len())?;
         for candidate in &candidates {
             let place = candidate.place as usize;
             let node = extended.nodes[place];
@@ -370,23 +376,24 @@ impl<'a> Search<'a> {
         let child = self.nodes.len() as u32;
         let bonus = self.nodes[node as usize].bonus + self.token_score(node, label as usize);
         let sibling = self.nodes[node as usize].last_child;
-        if child == NOWHERE || self.nodes.try_reserve(1).is_err() {
+        if child == NOWHERE {
             return Err(Error::Memory(self.nodes.len().saturating_mul(2 * size_of::<Node>())));
         }
-        self.nodes.push(Node::new(node, label, sibling, bonus));
+        push(&mut self.nodes, Node::new(node, label, sibling, bonus))?;
         self.nodes[node as usize].last_child = child;
         Ok(child)
     }
 
     /// What becomes of the prefixes of the beam: `next` gets their numbers, and they are the first candidates.
-    fn keep(&mut self) {
+    fn keep(&mut self) -> Result<(), Error> {
         let beam = &self.beam;
-        self.stays.clear();
-        self.comes.clear();
-        self.next.clear();
-        for list in [&mut self.heirs, &mut self.heir_before] {
+        self.next.clear(beam.nodes.len())?;
+        for list in [&mut self.stays, &mut self.comes] {
             list.clear();
-            list.resize(beam.nodes.len(), NOWHERE);
+            make_room(list, beam.nodes.len())?;
+        }
+        for list in [&mut self.heirs, &mut self.heir_before] {
+            resize(list, beam.nodes.len(), NOWHERE)?;
         }
         for (place, &node) in beam.nodes.iter().enumerate() {
             let node = &self.nodes[node as usize];
@@ -409,6 +416,7 @@ impl<'a> Search<'a> {
         log_add(&self.stays, &self.comes, &mut self.next.label);
         log_add(&self.next.blank, &self.next.label, &mut self.next.total);
         self.candidates.clear();
+        make_room(&mut self.candidates, beam.nodes.len())?;
         for (place, (&node, &total)) in beam.nodes.iter().zip(&self.next.total).enumerate() {
             let score = total + self.nodes[node as usize].bonus;
             if score > f64::NEG_INFINITY {
@@ -416,10 +424,11 @@ impl<'a> Search<'a> {
                 self.candidates.push(Candidate { score, order: place.into(), place, label: NOWHERE, value: total });
             }
         }
+        Ok(())
     }
 
     /// Tries new prefixes: every prefix of the beam with one label more.
-    fn extend(&mut self) {
+    fn extend(&mut self) -> Result<(), Error> {
         let width = self.options.width;
         let worst = |candidates: &[Candidate]| candidates.iter().map(|c| c.score).fold(f64::INFINITY, f64::min);
         // Whatever is not above this is not among the best: all that equals it came before.
@@ -443,7 +452,7 @@ impl<'a> Search<'a> {
                 } else if !self.is_in_beam(place, label) {
                     let order = (place as u64 + 1) << 32 | u64::from(label);
                     let value = from + self.y[class];
-                    candidates.push(Candidate { score, order, place: place as u32, label, value });
+                    push(&mut candidates, Candidate { score, order, place: place as u32, label, value })?;
                     if candidates.len() >= limit {
                         candidates.select_nth_unstable_by(width - 1, Candidate::better);
                         candidates.truncate(width);
@@ -453,6 +462,7 @@ impl<'a> Search<'a> {
             }
         }
         self.candidates = candidates;
+        Ok(())
     }
 
     /// Leaves the best candidates, the best one first.
@@ -479,9 +489,15 @@ impl Candidate {
 }
 
 impl Beam {
-    fn clear(&mut self) {
+    /// Empties it, and makes room for so many prefixes.
+    fn clear(&mut self, room: usize) -> Result<(), Error> {
         self.nodes.clear();
-        [&mut self.blank, &mut self.label, &mut self.total].into_iter().for_each(Vec::clear);
+        make_room(&mut self.nodes, room)?;
+        for column in [&mut self.blank, &mut self.label, &mut self.total] {
+            column.clear();
+            make_room(column, room)?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, node: u32, blank: f64, label: f64, total: f64) {
@@ -492,7 +508,7 @@ impl Beam {
     }
 }
 
-/// ln(eᵃ + eᵇ) of two columns, which are below +∞.
+/// ln(eᵃ + eᵇ) of two columns, which are below +∞. `out` has room for them.
 fn log_add(a: &[f64], b: &[f64], out: &mut Vec<f64>) {
     out.clear();
     dispatch!(level(), simd => log_add_in(simd, a, b, out));

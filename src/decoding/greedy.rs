@@ -3,7 +3,7 @@
 use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
 
-use super::{Alignment, Frames, Normal};
+use super::{Alignment, Frames, Normal, push, repeated};
 use crate::error::Error;
 use crate::float::{Element, Float};
 use crate::input::{Sequences, reserve, zeros};
@@ -19,7 +19,7 @@ pub fn greedy<E: Element>(
     work: usize,
     watch: &Watch<'_>,
 ) -> Result<Vec<Vec<i64>>, Error> {
-    let mut decoded = vec![vec![]; sequences.len()];
+    let mut decoded = repeated(vec![], sequences.len())?;
     let items = sequences.rows.iter().zip(&mut decoded);
     for_each(
         items,
@@ -33,7 +33,7 @@ pub fn greedy<E: Element>(
                 let row = E::view(rows.row(t), scratch);
                 let best = dispatch!(level(), simd => best_in(simd, row));
                 if best != blank && best != before {
-                    labels.push(best as i64);
+                    push(labels, best as i64)?;
                 }
                 before = best;
             }
@@ -51,7 +51,7 @@ pub fn greedy_alignment<E: Element>(
     work: usize,
     watch: &Watch<'_>,
 ) -> Result<Vec<Alignment>, Error> {
-    let mut found = vec![Alignment::none(0.0); sequences.len()];
+    let mut found = repeated(Alignment::none(0.0), sequences.len())?;
     let items = sequences.rows.iter().zip(&mut found);
     for_each(
         items,
@@ -67,7 +67,7 @@ pub fn greedy_alignment<E: Element>(
                 labels.push(class);
                 frames.push(row[class].to_f64(), normal);
             }
-            *found = Alignment::new(labels, blank, scores, &mut frames);
+            *found = Alignment::new(labels, blank, scores, &mut frames)?;
             Ok(())
         },
     )?;

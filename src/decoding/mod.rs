@@ -60,10 +60,12 @@ impl Alignment {
     }
 
     /// The path that is in `labels`. `frames` is left with probabilities.
-    fn new(labels: Vec<usize>, blank: usize, scores: Scores, frames: &mut Frames) -> Self {
+    fn new(labels: Vec<usize>, blank: usize, scores: Scores, frames: &mut Frames) -> Result<Self, Error> {
         let score = frames.log_probability(scores);
         frames.exponentiate();
-        let mut spans: Vec<Span> = vec![];
+        let starts =
+            labels.iter().enumerate().filter(|&(t, &label)| label != blank && (t == 0 || labels[t - 1] != label));
+        let mut spans: Vec<Span> = reserve(starts.count())?;
         for (t, (&label, &probability)) in labels.iter().zip(&frames.scores).enumerate() {
             match spans.last_mut() {
                 _ if label == blank => {}
@@ -77,7 +79,7 @@ impl Alignment {
         for span in &mut spans {
             span.score /= (span.end - span.start) as f64;
         }
-        Self { labels, spans, score }
+        Ok(Self { labels, spans, score })
     }
 }
 
@@ -91,10 +93,30 @@ pub fn work<E>(sequences: &Sequences<'_, E>, targets: &Labels) -> usize {
 fn longest_first<'s, 'a, E, T>(
     sequences: &'s Sequences<'a, E>,
     found: &'s mut [T],
-) -> impl ExactSizeIterator<Item = (usize, &'s Rows<'a, E>, &'s mut T)> {
-    let mut items: Vec<_> = sequences.rows.iter().zip(found).enumerate().map(|(n, (rows, to))| (n, rows, to)).collect();
-    items.sort_by_key(|(_, rows, _)| std::cmp::Reverse(rows.count()));
-    items.into_iter()
+) -> Result<impl ExactSizeIterator<Item = (usize, &'s Rows<'a, E>, &'s mut T)>, Error> {
+    let mut items = reserve(sequences.rows.len())?;
+    items.extend(sequences.rows.iter().zip(found).enumerate().map(|(n, (rows, to))| (n, rows, to)));
+    // A stable sort would allocate, and cannot say when it fails.
+    items.sort_unstable_by_key(|(n, rows, _)| (std::cmp::Reverse(rows.count()), *n));
+    Ok(items.into_iter())
+}
+
+/// As many of `value`.
+fn repeated<T: Clone>(value: T, count: usize) -> Result<Vec<T>, Error> {
+    let mut values = reserve(count)?;
+    values.resize(count, value);
+    Ok(values)
+}
+
+/// Appends to a list whose length is not known before.
+#[inline(always)]
+fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
+    if list.len() == list.capacity() {
+        // Its room doubles.
+        list.try_reserve(1).map_err(|_| Error::Memory((2 * list.len().max(1)).saturating_mul(size_of::<T>())))?;
+    }
+    list.push(item);
+    Ok(())
 }
 
 /// What makes probabilities of the scores of a frame.
@@ -192,7 +214,7 @@ mod tests {
         for probability in [0.5f64, 0.25, 1.0, 0.125, 0.5] {
             frames.push(probability.ln(), Normal { shift: 0.0, sum: 1.0 });
         }
-        let found = Alignment::new(vec![1, 1, 0, 1, 2], 0, Scores::LogProbs, &mut frames);
+        let found = Alignment::new(vec![1, 1, 0, 1, 2], 0, Scores::LogProbs, &mut frames).unwrap();
         let spans: Vec<_> = found.spans.iter().map(|span| (span.label, span.start, span.end)).collect();
         assert_eq!(spans, [(1, 0, 2), (1, 3, 4), (2, 4, 5)]);
         assert!((found.spans[0].score - 0.375).abs() < 1e-15);

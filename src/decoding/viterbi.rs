@@ -16,17 +16,17 @@
 //!
 //! Frame t needs only the states that can be reached in t + 1 frames, and from which the end can be reached: a band, in
 //! whole vectors. What lies beside it on the left is out of date and moves on by one state with each frame, as the band
-//! does, so it never enters. Three bits remember where each pair of states came from.
+//! does, so it never enters. Three bits remember where each pair of states came from; they are kept for the band alone.
 
 use std::ops::Range;
 
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x4, f64x8};
 
-use super::{Alignment, Frames, Normal, longest_first, one};
+use super::{Alignment, Frames, Normal, longest_first, one, push, repeated};
 use crate::error::Error;
 use crate::float::{Element, Float};
-use crate::input::{Labels, Rows, Sequences, reserve, zeros};
+use crate::input::{Labels, Rows, Sequences, make_room, reserve, resize, zeros};
 use crate::losses::Scores;
 use crate::parallel::{Ticker, Watch, for_each};
 use crate::simd::level;
@@ -45,8 +45,8 @@ pub fn align<E: Element>(
     scores: Scores,
     watch: &Watch<'_>,
 ) -> Result<Vec<Alignment>, Error> {
-    let mut found = vec![Alignment::none(f64::NEG_INFINITY); sequences.len()];
-    let items = longest_first(sequences, &mut found);
+    let mut found = repeated(Alignment::none(f64::NEG_INFINITY), sequences.len())?;
+    let items = longest_first(sequences, &mut found)?;
     for_each(
         items,
         super::work(sequences, targets),
@@ -112,7 +112,7 @@ struct Chain {
     places: Vec<[u32; LANES]>,
     /// The place of each class among the classes that occur, plus 1; 0 for none.
     place_of: Vec<u32>,
-    /// The groups of every frame.
+    /// Those of the band of every frame, one after another.
     moves: Vec<Moves>,
     normals: Vec<Normal>,
 }
@@ -141,10 +141,9 @@ impl Chain {
         self.labels = labels.len();
         self.groups = (labels.len() + 1).div_ceil(LANES);
         for vector in [&mut self.blank, &mut self.label, &mut self.skips] {
-            vector.clear();
-            vector.resize(self.groups, Eight::NOTHING);
+            resize(vector, self.groups, Eight::NOTHING)?;
         }
-        self.emissions.resize(self.groups, [Eight::NOTHING; BLOCK]);
+        resize(&mut self.emissions, self.groups, [Eight::NOTHING; BLOCK])?;
         self.blank[0].0[0] = 0.0;
         for (j, pair) in labels.windows(2).enumerate() {
             if pair[0] != pair[1] {
@@ -152,23 +151,23 @@ impl Chain {
             }
         }
         self.classes.clear();
-        self.classes.push(blank);
-        self.places.clear();
-        self.places.resize(self.groups, [0; LANES]);
+        push(&mut self.classes, blank)?;
+        resize(&mut self.places, self.groups, [0; LANES])?;
         for (j, &label) in labels.iter().enumerate() {
             if self.place_of[label] == 0 {
                 self.place_of[label] = self.classes.len() as u32;
-                self.classes.push(label);
+                push(&mut self.classes, label)?;
             }
             self.places[j / LANES][j % LANES] = self.place_of[label];
         }
         self.classes[1..].iter().for_each(|&class| self.place_of[class] = 0);
         let classes = self.classes.len();
-        self.scores.clear();
-        self.scores.resize(classes + 1, [f64::NEG_INFINITY; BLOCK]);
+        resize(&mut self.scores, classes + 1, [f64::NEG_INFINITY; BLOCK])?;
         (labels.len()..self.groups * LANES).for_each(|j| self.places[j / LANES][j % LANES] = classes as u32);
+        self.normals = vec![];
         self.normals = reserve(frames)?;
-        let cells = frames.checked_mul(self.groups).ok_or(Error::Memory(usize::MAX))?;
+        let cells = (0..frames).try_fold(0usize, |cells, t| cells.checked_add(self.band(t).len()));
+        let cells = cells.ok_or(Error::Memory(usize::MAX))?;
         if self.moves.len() < cells {
             self.moves = vec![];
             self.moves = zeros(cells)?;
@@ -193,6 +192,7 @@ impl Chain {
         buffer: &mut [E::Float],
         ticker: &Ticker<'_>,
     ) -> Result<f64, Error> {
+        let mut row = 0;
         for first in (0..self.frames).step_by(BLOCK) {
             let block = first..self.frames.min(first + BLOCK);
             ticker.tick(BLOCK * (rows.width() + self.labels))?;
@@ -203,7 +203,10 @@ impl Chain {
             }
             self.emit(simd, self.band(first).start..self.band(block.end - 1).end);
             for t in block {
-                self.advance(simd, t, t - first);
+                let band = self.band(t);
+                let start = row;
+                row += band.len();
+                self.advance(simd, band, t - first, start..row);
             }
         }
         let (blank, label) = self.ends();
@@ -251,16 +254,15 @@ impl Chain {
         }
     }
 
-    /// Frame t, whose scores are at this place of their block.
+    /// A frame with this band, whose scores are at this place of their block, and whose moves are these.
     #[inline(always)]
-    fn advance<S: Simd>(&mut self, simd: S, t: usize, place: usize) {
-        let band = self.band(t);
+    fn advance<S: Simd>(&mut self, simd: S, band: Range<usize>, place: usize, moves: Range<usize>) {
         let of_blank = f64x8::splat(simd, self.scores[0][place]);
         let mut left = match band.start {
             0 => f64x8::splat(simd, f64::NEG_INFINITY),
             first => self.label[first - 1].load(simd),
         };
-        let moves = &mut self.moves[t * self.groups..][band.clone()];
+        let moves = &mut self.moves[moves];
         let states = self.blank[band.clone()].iter_mut().zip(&mut self.label[band.clone()]);
         let fixed = self.skips[band.clone()].iter().zip(&self.emissions[band]);
         for (((blanks, labels), (skips, emissions)), moves) in states.zip(fixed).zip(moves) {
@@ -290,9 +292,13 @@ impl Chain {
         let (last_blank, last_label) = self.ends();
         let mut is_label = self.labels > 0 && last_label >= last_blank;
         let mut j = if is_label { self.labels - 1 } else { self.labels };
+        let mut row: usize = (0..self.frames).map(|t| self.band(t).len()).sum();
         for t in (0..self.frames).rev() {
             path[t] = if is_label { labels[j] } else { blank };
-            let moves = self.moves[t * self.groups + j / LANES];
+            let band = self.band(t);
+            row -= band.len();
+            // A path leaves the band only where somebody wrote to the scores while they were read.
+            let moves = if band.contains(&(j / LANES)) { self.moves[row + j / LANES - band.start] } else { [0; 3] };
             let [enters, steps, jumps] = moves.map(|bits| bits >> (j % LANES) & 1 == 1);
             match is_label {
                 true if jumps => j -= 1,
@@ -308,7 +314,7 @@ impl Chain {
         for (t, (&class, &normal)) in path.iter().zip(&self.normals).enumerate() {
             frames.push(one(rows, t, class), normal);
         }
-        Ok(Alignment::new(path, blank, scores, &mut frames))
+        Alignment::new(path, blank, scores, &mut frames)
     }
 }
 
@@ -322,8 +328,8 @@ pub fn feasible<E: Element>(
     scores: Scores,
     watch: &Watch<'_>,
 ) -> Result<Vec<bool>, Error> {
-    let mut found = vec![false; sequences.len()];
-    let items = longest_first(sequences, &mut found);
+    let mut found = repeated(false, sequences.len())?;
+    let items = longest_first(sequences, &mut found)?;
     for_each(
         items,
         super::work(sequences, targets),
@@ -334,7 +340,7 @@ pub fn feasible<E: Element>(
             if rows.count() < frames_needed(labels) {
                 return Ok(());
             }
-            reach.set(labels, blank);
+            reach.set(labels, blank)?;
             for t in 0..rows.count() {
                 ticker.tick(rows.width() + labels.len() / 16)?;
                 let row = E::view(rows.row(t), buffer);
@@ -367,21 +373,22 @@ struct Reach {
 }
 
 impl Reach {
-    fn set(&mut self, labels: &[usize], blank: usize) {
+    fn set(&mut self, labels: &[usize], blank: usize) -> Result<(), Error> {
         let words = labels.len() / 64 + 1;
         for bits in [&mut self.blank, &mut self.label, &mut self.skips, &mut self.alive] {
-            bits.clear();
-            bits.resize(words, 0);
+            resize(bits, words, 0)?;
         }
         self.blank[0] = 1;
         for (j, pair) in labels.windows(2).enumerate() {
             self.skips[(j + 1) / 64] |= u64::from(pair[0] != pair[1]) << ((j + 1) % 64);
         }
         self.classes.clear();
+        make_room(&mut self.classes, labels.len() + 1)?;
         self.classes.push(blank);
         self.classes.extend_from_slice(labels);
         self.classes.sort_unstable();
         self.classes.dedup();
+        Ok(())
     }
 
     fn advance(&mut self, is_alive: impl Fn(usize) -> bool, labels: &[usize], blank: usize) {

@@ -651,11 +651,13 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         let factor = *factor / options.temperature;
         let factor_of_posterior = if options.posterior { 1.0 } else { -factor * self.posterior_weight };
         // A star's posterior is the blank's but for what other classes have of it.
-        let (mut stars, mut rests) = ([0.0; LANES], [0.0; LANES]);
+        let (mut stars, mut shares, mut rests) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         if frames.star_weight > 0.0 && !options.posterior {
             for column in 0..range.len() {
                 stars[column] = self.posterior_weight * posteriors.stars()[column];
-                // One less the share of the blank, which may be nearly 1.
+                let boost = classes.boosts.first().map_or(1.0, |boost| boost.0);
+                shares[column] = (1.0 - frames.star_weight / boost) * frames.row(0)[column] / frames.stars[column];
+                // One less the share, which may be nearly 1.
                 rests[column] = frames.star_weight / frames.stars[column];
             }
         }
@@ -684,7 +686,7 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
         if frames.star_weight > 0.0 && !options.posterior {
             // The share of the blank times 1 − q: as such, and not as the small difference of two that may be large.
             for (column, slope) in slopes[..LANES].iter_mut().enumerate() {
-                *slope -= factor * stars[column] * frames.others[column] * (1.0 - rests[column]);
+                *slope -= factor * stars[column] * frames.others[column] * shares[column];
             }
         }
         for (column, t) in range.enumerate() {

@@ -3,14 +3,15 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
-use numpy::PyArray1;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyTuple};
 
 use super::arguments::{Floats, flag, integer, integer_array, integers, word};
-use super::array::with_element;
+use super::array::{Fresh, with_element};
 use super::losses::{layout_axes, lengths_of};
 use super::{enter, guarded};
 use crate::decoding::{self, Alignment, Options, Span, TokenScores};
@@ -81,12 +82,17 @@ pub(super) fn ctc_feasible<'py>(
             let targets =
                 Labels::new(&targets, target_lengths.as_ref(), &sequences.structure, sequences.width, blank)?;
             let needed = (0..sequences.len()).map(|sequence| decoding::frames_needed(targets.of(sequence)) as i64);
-            let needed: Vec<i64> = needed.collect();
             let work = decoding::work(&sequences, &targets);
             let mask = enter(py, work, |watch| decoding::feasible(&sequences, &targets, blank, scores, watch))?;
             let pair = match sequences.structure.outer.is_empty() {
-                true => [PyBool::new(py, mask[0]).to_owned().into_any(), PyInt::new(py, needed[0]).into_any()],
-                false => [PyArray1::from_vec(py, mask).into_any(), PyArray1::from_vec(py, needed).into_any()],
+                true => {
+                    let needed = decoding::frames_needed(targets.of(0));
+                    [PyBool::new(py, mask[0]).to_owned().into_any(), PyInt::new(py, needed).into_any()]
+                }
+                false => {
+                    let mask = array(py, mask.into_iter().map(i64::from))?;
+                    [mask.call_method1(intern!(py, "astype"), ("?",))?, array(py, needed)?]
+                }
             };
             Ok(PyTuple::new(py, pair)?.into_any())
         })
@@ -121,7 +127,7 @@ pub(super) fn ctc_greedy_decode<'py>(
                 return alignment(py, found, &sequences.structure);
             }
             let decoded = enter(py, work, |watch| decoding::greedy(&sequences, blank, work, watch))?;
-            let arrays = decoded.into_iter().map(|labels| PyArray1::from_vec(py, labels).into_any()).collect();
+            let arrays = decoded.into_iter().map(|labels| array(py, labels.into_iter()));
             one_or_list(py, arrays, &sequences.structure)
         })
     })
@@ -165,12 +171,13 @@ pub(super) fn ctc_beam_decode<'py>(
             if let Some(error) = callback.failure() {
                 return Err(error);
             }
+            let zip = py.import("builtins")?.getattr("zip")?;
             let hypotheses = |found: Vec<decoding::Hypothesis>| {
-                let pair = |hypothesis: decoding::Hypothesis| (array_of(py, &hypothesis.labels), hypothesis.score);
-                Ok(PyList::new(py, found.into_iter().map(pair).collect::<Vec<_>>())?.into_any())
+                let labels = list(py, found.iter().map(|hypothesis| indices(py, &hypothesis.labels)))?;
+                let scores = list_of(py, found.iter().map(|hypothesis| hypothesis.score))?;
+                py.get_type::<PyList>().call1((zip.call1((labels, scores))?,))
             };
-            let lists = found?.into_iter().map(hypotheses).collect::<PyResult<_>>()?;
-            one_or_list(py, lists, &sequences.structure)
+            one_or_list(py, found?.into_iter().map(hypotheses), &sequences.structure)
         })
     })
 }
@@ -225,8 +232,9 @@ impl Callback {
     fn answer(&self, prefix: &[usize]) -> Result<Vec<f64>, Error> {
         let function = self.function.as_ref().expect("a callback is asked only where there is one");
         Python::attach(|py| {
-            let answer = function.bind(py).call1((PyTuple::new(py, prefix)?,))?;
-            let name = format!("token_scores({})", tuple(prefix));
+            let labels = list_of(py, prefix.iter().map(|&label| label as i64))?;
+            let answer = function.bind(py).call1((py.get_type::<PyTuple>().call1((labels,))?,))?;
+            let name = call_of(prefix)?;
             let floats = Floats::new(&name, &answer)?;
             let numbers = match floats.any() {
                 Argument::Array(view) if view.shape() == [self.classes] => view.to_vec()?,
@@ -251,32 +259,80 @@ impl Callback {
     }
 }
 
+/// `token_scores((3, 5))`: the call as Python writes it.
+fn call_of(prefix: &[usize]) -> Result<String, Error> {
+    const LONGEST: usize = "18446744073709551615, ".len();
+    let mut call = String::new();
+    let bytes = "token_scores((,))".len() + prefix.len() * LONGEST;
+    call.try_reserve(bytes).map_err(|_| Error::Memory(bytes))?;
+    call.push_str("token_scores((");
+    for (place, label) in prefix.iter().enumerate() {
+        let comma = if place > 0 { ", " } else { "" };
+        write!(call, "{comma}{label}").expect("strings take everything");
+    }
+    call.push_str(if prefix.len() == 1 { ",))" } else { "))" });
+    Ok(call)
+}
+
 fn alignment<'py>(py: Python<'py>, found: Vec<Alignment>, structure: &Structure) -> PyResult<Object<'py>> {
-    let scores: Vec<f64> = found.iter().map(|found| found.score).collect();
-    let labels = found.iter().map(|found| array_of(py, &found.labels)).collect();
+    let labels = one_or_list(py, found.iter().map(|found| indices(py, &found.labels)), structure)?;
     let spans_of = |found: &Alignment| {
-        let integers = |each: fn(&Span) -> usize| PyList::new(py, found.spans.iter().map(each));
-        let scores = PyList::new(py, found.spans.iter().map(|span| span.score))?;
+        let integers = |each: fn(&Span) -> usize| list_of(py, found.spans.iter().map(|span| each(span) as i64));
+        let scores = list_of(py, found.spans.iter().map(|span| span.score))?;
         let columns = [integers(|span| span.label)?, integers(|span| span.start)?, integers(|span| span.end)?, scores];
         Ok(PyTuple::new(py, columns)?.into_any())
     };
-    let spans = found.iter().map(spans_of).collect::<PyResult<_>>()?;
+    let spans = one_or_list(py, found.iter().map(spans_of), structure)?;
     let scores = match structure.outer.is_empty() {
-        true => PyFloat::new(py, scores[0]).into_any(),
-        false => PyArray1::from_vec(py, scores).into_any(),
+        true => PyFloat::new(py, found[0].score).into_any(),
+        false => array(py, found.iter().map(|found| found.score))?,
     };
-    let parts = [one_or_list(py, labels, structure)?, one_or_list(py, spans, structure)?, scores];
-    Ok(PyTuple::new(py, parts)?.into_any())
+    Ok(PyTuple::new(py, [labels, spans, scores])?.into_any())
 }
 
-fn array_of<'py>(py: Python<'py>, labels: &[usize]) -> Object<'py> {
-    PyArray1::from_vec(py, labels.iter().map(|&label| label as i64).collect()).into_any()
+/// An array of numbers of eight bytes, or MemoryError.
+fn array<'py, T: numpy::Element + bytemuck::Pod>(
+    py: Python<'py>,
+    numbers: impl ExactSizeIterator<Item = T>,
+) -> PyResult<Object<'py>> {
+    let mut fresh = Fresh::zeros(py, T::get_dtype(py), &[numbers.len()])?;
+    // What is written to are floats; integers are other numbers in the same bytes.
+    let places: &mut [T] = bytemuck::cast_slice_mut(fresh.numbers::<f64>());
+    for (place, number) in places.iter_mut().zip(numbers) {
+        *place = number;
+    }
+    Ok(fresh.into_object())
+}
+
+fn indices<'py>(py: Python<'py>, labels: &[usize]) -> PyResult<Object<'py>> {
+    array(py, labels.iter().map(|&label| label as i64))
+}
+
+/// A list of Python's numbers. NumPy makes it, because PyO3 panics where there is no memory for a number.
+fn list_of<'py, T: numpy::Element + bytemuck::Pod>(
+    py: Python<'py>,
+    numbers: impl ExactSizeIterator<Item = T>,
+) -> PyResult<Object<'py>> {
+    array(py, numbers)?.call_method0(intern!(py, "tolist"))
+}
+
+/// A list that grows: one of a given length panics where there is no memory for it.
+fn list<'py>(py: Python<'py>, items: impl Iterator<Item = PyResult<Object<'py>>>) -> PyResult<Object<'py>> {
+    let list = PyList::empty(py);
+    for item in items {
+        list.append(item?)?;
+    }
+    Ok(list.into_any())
 }
 
 /// What belongs to one sequence where there is but one, else a list.
-fn one_or_list<'py>(py: Python<'py>, each: Vec<Object<'py>>, structure: &Structure) -> PyResult<Object<'py>> {
+fn one_or_list<'py>(
+    py: Python<'py>,
+    mut each: impl Iterator<Item = PyResult<Object<'py>>>,
+    structure: &Structure,
+) -> PyResult<Object<'py>> {
     match structure.outer.is_empty() {
-        true => Ok(each.into_iter().next().expect("one sequence")),
-        false => Ok(PyList::new(py, each)?.into_any()),
+        true => each.next().expect("one sequence"),
+        false => list(py, each),
     }
 }
