@@ -84,15 +84,12 @@ pub(super) fn ctc_feasible<'py>(
             let needed = (0..sequences.len()).map(|sequence| decoding::frames_needed(targets.of(sequence)) as i64);
             let work = decoding::work(&sequences, &targets);
             let mask = enter(py, work, |watch| decoding::feasible(&sequences, &targets, blank, scores, watch))?;
-            let pair = match sequences.structure.outer.is_empty() {
-                true => {
-                    let needed = decoding::frames_needed(targets.of(0));
-                    [PyBool::new(py, mask[0]).to_owned().into_any(), PyInt::new(py, needed).into_any()]
-                }
-                false => {
-                    let mask = array(py, mask.into_iter().map(i64::from))?;
-                    [mask.call_method1(intern!(py, "astype"), ("?",))?, array(py, needed)?]
-                }
+            let pair = if sequences.structure.outer.is_empty() {
+                let needed = decoding::frames_needed(targets.of(0));
+                [PyBool::new(py, mask[0]).to_owned().into_any(), PyInt::new(py, needed).into_any()]
+            } else {
+                let mask = array(py, mask.into_iter().map(i64::from))?;
+                [mask.call_method1(intern!(py, "astype"), ("?",))?, array(py, needed)?]
             };
             Ok(PyTuple::new(py, pair)?.into_any())
         })
@@ -291,10 +288,10 @@ fn alignment<'py>(py: Python<'py>, found: Vec<Alignment>, structure: &Structure)
 }
 
 /// An array of numbers of eight bytes, or MemoryError.
-fn array<'py, T: numpy::Element + bytemuck::Pod>(
-    py: Python<'py>,
+fn array<T: numpy::Element + bytemuck::Pod>(
+    py: Python<'_>,
     numbers: impl ExactSizeIterator<Item = T>,
-) -> PyResult<Object<'py>> {
+) -> PyResult<Object<'_>> {
     let mut fresh = Fresh::zeros(py, T::get_dtype(py), &[numbers.len()])?;
     // What is written to are floats; integers are other numbers in the same bytes.
     let places: &mut [T] = bytemuck::cast_slice_mut(fresh.numbers::<f64>());
@@ -309,10 +306,10 @@ fn indices<'py>(py: Python<'py>, labels: &[usize]) -> PyResult<Object<'py>> {
 }
 
 /// A list of Python's numbers. NumPy makes it, because PyO3 panics where there is no memory for a number.
-fn list_of<'py, T: numpy::Element + bytemuck::Pod>(
-    py: Python<'py>,
+fn list_of<T: numpy::Element + bytemuck::Pod>(
+    py: Python<'_>,
     numbers: impl ExactSizeIterator<Item = T>,
-) -> PyResult<Object<'py>> {
+) -> PyResult<Object<'_>> {
     array(py, numbers)?.call_method0(intern!(py, "tolist"))
 }
 
