@@ -13,8 +13,10 @@ from .decoding import (
     ctc_greedy_decode,
     ctc_posteriors,
 )
-from .losses import cross_entropy_loss, ctc_loss, mae_loss, mse_loss, reinforce_loss, value_and_grad
+from .gradient import value_and_grad
+from .losses import cross_entropy_loss, ctc_loss, reinforce_loss
 from .machine import get_num_threads, set_num_threads, show_config
+from .pointwise import mae_loss, mse_loss
 from .text import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore, bleu_loss, rouge_loss
 
 __all__ = [
