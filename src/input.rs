@@ -150,6 +150,16 @@ impl<'a, E> Rows<'a, E> {
         let start = (self.offset as isize + index as isize * self.stride) as usize;
         &self.data[start..start + self.width]
     }
+
+    /// Numbers `range` of all rows put one after another, if they lie so.
+    pub fn contiguous(&self, range: Range<usize>) -> Option<&'a [E]> {
+        if range.is_empty() {
+            return Some(&[]);
+        }
+        let start = self.offset + range.start;
+        let is_one = self.count == 1 || self.stride == self.width as isize;
+        is_one.then(|| &self.data[start..start + range.len()])
+    }
 }
 
 impl<'a, E: Element> Rows<'a, E> {
@@ -158,12 +168,8 @@ impl<'a, E: Element> Rows<'a, E> {
     where
         'a: 's,
     {
-        if range.is_empty() {
-            return &[];
-        }
-        if self.count == 1 || self.stride == self.width as isize {
-            let start = self.offset + range.start;
-            return E::view(&self.data[start..start + range.len()], scratch);
+        if let Some(numbers) = self.contiguous(range.clone()) {
+            return E::view(numbers, scratch);
         }
         let mut done = 0;
         while done < range.len() {

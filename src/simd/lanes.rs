@@ -34,6 +34,10 @@ pub trait Lanes: SimdFloatElement + Default + 'static {
     fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]);
     /// exp of numbers that are at most 0; see [`math`].
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    /// The lanes as float64; where there are only eight, they come twice.
+    fn widened<S: Simd>(vector: Self::Vector<S>) -> (f64x8<S>, f64x8<S>);
+    /// The way back, rounded.
+    fn narrowed<S: Simd>(halves: (f64x8<S>, f64x8<S>)) -> Self::Vector<S>;
 }
 
 impl Lanes for f32 {
@@ -85,6 +89,16 @@ impl Lanes for f32 {
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
         math::exp_f32x16(simd, x)
     }
+
+    #[inline(always)]
+    fn widened<S: Simd>(vector: Self::Vector<S>) -> (f64x8<S>, f64x8<S>) {
+        vector.widen()
+    }
+
+    #[inline(always)]
+    fn narrowed<S: Simd>(halves: (f64x8<S>, f64x8<S>)) -> Self::Vector<S> {
+        halves.0.narrow(halves.1)
+    }
 }
 
 impl Lanes for f64 {
@@ -128,6 +142,16 @@ impl Lanes for f64 {
     #[inline(always)]
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
         math::exp_f64x8(simd, x)
+    }
+
+    #[inline(always)]
+    fn widened<S: Simd>(vector: Self::Vector<S>) -> (f64x8<S>, f64x8<S>) {
+        (vector, vector)
+    }
+
+    #[inline(always)]
+    fn narrowed<S: Simd>(halves: (f64x8<S>, f64x8<S>)) -> Self::Vector<S> {
+        halves.0
     }
 }
 

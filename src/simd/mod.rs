@@ -6,6 +6,7 @@
 //! last place.
 
 mod aligned;
+pub mod elementary;
 mod lanes;
 pub mod math;
 pub mod rows;

@@ -1,0 +1,101 @@
+//! exp and ln of any number, in vectors of float64: what curves are made of whose argument has no sign.
+//!
+//! | function | error |
+//! |---|---|
+//! | `exp` | 3 ulp (sampled); ∞ beyond the largest number, 0 below the smallest normal one |
+//! | `ln` | 1 ulp (sampled); −∞ at 0, NaN below, ∞ at ∞ |
+//!
+//! NaN stays NaN.
+
+use fearless_simd::f64x8;
+use fearless_simd::prelude::*;
+
+use super::math;
+use super::scaled::Scaled;
+
+/// exp(x). The square of exp(x / 2), so that nothing overflows on the way to a number that does not.
+#[inline(always)]
+pub fn exp<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
+    // The exponential of the largest is ∞ already, and that of a larger one would be no number.
+    let most = f64x8::splat(simd, 1418.0);
+    let half = x.simd_gt(most).select(most, x) * f64x8::splat(simd, 0.5);
+    let root = math::exp_f64x8(simd, half);
+    // The square of the root of the smallest normal number is lost where the root is not.
+    x.simd_lt(f64x8::splat(simd, -708.396_418_532_264)).select(f64x8::splat(simd, 0.0), root * root)
+}
+
+/// ln(x): x = 2ᵏ m with m in [√½, √2), and ln m as in [`math::ln`].
+#[inline(always)]
+pub fn ln<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
+    let constant = |value: f64| f64x8::splat(simd, value);
+    let (zero, one) = (constant(0.0), constant(1.0));
+    // Subnormal numbers are scaled into the normal range first.
+    let is_small = x.simd_lt(constant(f64::MIN_POSITIVE));
+    let scaled = is_small.select(x * constant(2f64.powi(54)), x);
+    let Scaled { mantissa, exponent } = Scaled { mantissa: scaled, exponent: zero }.normal();
+    let exponent = exponent - is_small.select(constant(54.0), zero);
+    let is_large = mantissa.simd_gt(constant(std::f64::consts::SQRT_2));
+    let m = is_large.select(mantissa * constant(0.5), mantissa);
+    let k = exponent + is_large.select(one, zero);
+    let f = m - one;
+    let s = f / (f + constant(2.0));
+    let z = s * s;
+    let mut rest = zero;
+    for term in 0..12 {
+        rest = (rest + constant(2.0 / (25.0 - 2.0 * f64::from(term)))) * z;
+    }
+    let half_square = constant(0.5) * f * f;
+    let low = s * (half_square + rest) + k * constant(math::LN_2_LOW);
+    let ln = k * constant(math::LN_2_HIGH) - ((half_square - low) - f);
+    let ln = x.simd_eq(zero).select(constant(f64::NEG_INFINITY), ln);
+    let ln = x.simd_eq(constant(f64::INFINITY)).select(x, ln);
+    // Neither a negative number nor NaN is at least 0.
+    x.simd_ge(zero).select(ln, constant(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::dispatch;
+
+    use super::*;
+    use crate::simd::level;
+
+    fn exp_of(x: f64) -> f64 {
+        dispatch!(level(), simd => exp(simd, f64x8::splat(simd, x))[0])
+    }
+
+    fn ln_of(x: f64) -> f64 {
+        dispatch!(level(), simd => ln(simd, f64x8::splat(simd, x))[0])
+    }
+
+    #[test]
+    fn exp_is_within_its_bound() {
+        for i in -70_800..70_970 {
+            let x = f64::from(i) / 100.0 + 1e-5;
+            let truth = x.exp();
+            assert!(((exp_of(x) - truth) / truth).abs() < 3.0 * f64::EPSILON, "{x}: {} {truth}", exp_of(x));
+        }
+        assert_eq!((exp_of(0.0), exp_of(f64::NEG_INFINITY), exp_of(-709.0)), (1.0, 0.0, 0.0));
+        assert_eq!(
+            (exp_of(710.0), exp_of(1e300), exp_of(f64::INFINITY)),
+            (f64::INFINITY, f64::INFINITY, f64::INFINITY)
+        );
+        assert!(exp_of(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn ln_is_that_of_single_numbers() {
+        for i in 0..200_000 {
+            let x = (f64::from(i) / 200.0 - 500.0).exp2() * 1.000_123;
+            let truth = x.ln();
+            assert!(
+                (ln_of(x) - truth).abs() <= 1.1 * f64::EPSILON * truth.abs().max(1e-3),
+                "{x}: {} {truth}",
+                ln_of(x)
+            );
+        }
+        assert_eq!((ln_of(0.0), ln_of(1.0), ln_of(f64::INFINITY)), (f64::NEG_INFINITY, 0.0, f64::INFINITY));
+        assert!((ln_of(f64::from_bits(1)) - f64::from_bits(1).ln()).abs() < 1e-12);
+        assert!(ln_of(-1.0).is_nan() && ln_of(f64::NAN).is_nan() && ln_of(f64::NEG_INFINITY).is_nan());
+    }
+}
