@@ -178,6 +178,50 @@ def cross_entropy_terms(
     return Terms(values, divisors, counts)
 
 
+@dataclass(frozen=True)
+class TokenTruth:
+    """What a step says of its target: 0 where the step is not valid, and -1 for places."""
+
+    log_probs: Array
+    entropy: Array
+    argmax: Array
+    rank: Array
+    max_log_probs: Array
+
+
+def token_truth(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    ignore_index: int = -100,
+    temperature: float = 1.0,
+    softcap: float | None = None,
+) -> TokenTruth:
+    """Log-probability and rank of each target of one sequence, with entropy and argmax of the distribution (nats).
+
+    A class comes before another if its logit is larger, or equal and its index lower. Probabilities are the softmax of
+    cap tanh(x / cap) / temperature.
+    """
+    rows, goals = np.asarray(logits).astype(np.float64), np.asarray(targets)
+    steps = len(rows)
+    valid = goals != ignore_index
+    if mask is not None:
+        valid &= np.asarray(mask, bool)
+    truth = TokenTruth(np.zeros(steps), np.zeros(steps), np.full(steps, -1), np.full(steps, -1), np.zeros(steps))
+    for step in np.flatnonzero(valid):
+        row, goal = rows[step], int(goals[step])
+        if softcap is not None:
+            row = softcap * np.tanh(row / softcap)
+        order = sorted(range(len(row)), key=lambda c: (-row[c], c))
+        log_p = log_probabilities(row / temperature, "logits")
+        truth.log_probs[step] = log_p[goal]
+        truth.entropy[step] = -math.fsum(math.exp(value) * value for value in log_p if value > -math.inf)
+        truth.argmax[step], truth.rank[step] = order[0], order.index(goal)
+        truth.max_log_probs[step] = log_p[order[0]]
+    return truth
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Connectionist temporal classification
 
