@@ -11,9 +11,13 @@ use crate::simd::Lanes;
 /// A number that kernels compute with.
 pub trait Float: Lanes + Element<Float = Self> + bytemuck::Zeroable {
     /// Rounds to this width.
-    fn from_f64(value: f64) -> Self;
+    fn from_f64(value: f64) -> Self {
+        Self::rounded(value)
+    }
     /// Widens, exactly.
-    fn to_f64(self) -> f64;
+    fn to_f64(self) -> f64 {
+        self.exact()
+    }
     /// The same numbers as numbers of this width: `row` itself where it is, else converted into `scratch`.
     fn view_f32<'a>(row: &'a [f32], scratch: &'a mut [Self]) -> &'a [Self];
     /// The same for a row of f64.
@@ -43,14 +47,6 @@ pub trait HalfRow: Copy {
 }
 
 impl Float for f32 {
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
-
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-
     fn view_f32<'a>(row: &'a [f32], _: &'a mut [f32]) -> &'a [f32] {
         row
     }
@@ -71,14 +67,6 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-
-    fn to_f64(self) -> f64 {
-        self
-    }
-
     fn view_f32<'a>(row: &'a [f32], scratch: &'a mut [f64]) -> &'a [f64] {
         let scratch = &mut scratch[..row.len()];
         for (wide, narrow) in scratch.iter_mut().zip(row) {

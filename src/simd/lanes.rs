@@ -17,11 +17,19 @@ pub trait Lanes: SimdFloatElement + Default + 'static {
     const STEPS: &'static [Self];
     /// The number that takes part in no maximum, and whose exponential is 0.
     const NEGATIVE_INFINITY: Self;
+    /// The least number that there is.
+    const LEAST: Self;
+    /// 1
+    const ONE: Self;
     /// A vector of them.
     type Vector<S: Simd>: SimdFloat<S, Element = Self>;
     /// Float64 lanes that vectors are added to.
     type Sum<S: Simd>: Copy;
 
+    /// The nearest number of this width.
+    fn rounded(value: f64) -> Self;
+    /// The number itself, as float64.
+    fn exact(self) -> f64;
     /// Lanes of zeros.
     fn zero<S: Simd>(simd: S) -> Self::Sum<S>;
     /// Adds a vector, lane by lane.
@@ -44,8 +52,20 @@ impl Lanes for f32 {
     const LANES: usize = 16;
     const STEPS: &'static [Self] = &steps_f32();
     const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
+    const LEAST: Self = Self::MIN;
+    const ONE: Self = 1.0;
     type Vector<S: Simd> = f32x16<S>;
     type Sum<S: Simd> = (f64x8<S>, f64x8<S>);
+
+    #[inline(always)]
+    fn rounded(value: f64) -> Self {
+        value as Self
+    }
+
+    #[inline(always)]
+    fn exact(self) -> f64 {
+        f64::from(self)
+    }
 
     #[inline(always)]
     fn zero<S: Simd>(simd: S) -> Self::Sum<S> {
@@ -105,8 +125,20 @@ impl Lanes for f64 {
     const LANES: usize = 8;
     const STEPS: &'static [Self] = &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
     const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
+    const LEAST: Self = Self::MIN;
+    const ONE: Self = 1.0;
     type Vector<S: Simd> = f64x8<S>;
     type Sum<S: Simd> = f64x8<S>;
+
+    #[inline(always)]
+    fn rounded(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn exact(self) -> f64 {
+        self
+    }
 
     #[inline(always)]
     fn zero<S: Simd>(simd: S) -> Self::Sum<S> {

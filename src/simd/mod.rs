@@ -11,6 +11,7 @@ mod lanes;
 pub mod math;
 pub mod rows;
 pub mod scaled;
+pub mod softmax;
 
 use std::sync::OnceLock;
 

@@ -38,7 +38,7 @@ pub(crate) fn tail<T: Lanes, S: Simd>(simd: S, rest: &[T], fill: T) -> T::Vector
 /// Rows of at least one vector are read from `LANES` numbers before their end, and what was read before is blotted out:
 /// copying a few numbers into a vector costs more than all the rest of a short row.
 #[inline(always)]
-fn last<T: Lanes, S: Simd>(simd: S, row: &[T], done: usize) -> T::Vector<S> {
+pub(super) fn last<T: Lanes, S: Simd>(simd: S, row: &[T], done: usize) -> T::Vector<S> {
     if row.len() < T::LANES {
         return tail(simd, row, T::NEGATIVE_INFINITY);
     }
@@ -159,7 +159,7 @@ pub(crate) fn exp_scaled_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, fac
 
 /// Writes the `rest` numbers of the last vector that [`last`] read anew.
 #[inline(always)]
-fn store_tail<T: Lanes, S: Simd>(vector: impl SimdFloat<S, Element = T>, out: &mut [T], rest: usize) {
+pub(super) fn store_tail<T: Lanes, S: Simd>(vector: impl SimdFloat<S, Element = T>, out: &mut [T], rest: usize) {
     let length = out.len();
     let lanes = vector.as_slice();
     match length < T::LANES {
