@@ -15,6 +15,7 @@
 //! | [`float`] | the numbers that arrays hold, and the numbers that kernels compute with |
 //! | [`input`] | arrays on their way in: to hold one of these types is to have checked it |
 //! | [`parallel`] | the one place that makes threads; what happens after a fork, and how work is stopped |
+//! | [`exact`] | sums without rounding, and [`exact::LossSum`], which merges |
 //! | [`reduction`] | none, sequence, sum, mean: one meaning for all losses |
 //! | [`mod@loss`] | what a loss is (`trait Loss`), and `evaluate`: pieces on the pool, their sums in order |
 //! | `trellis` | the sum over all paths of an alignment, and the posterior of every state |
@@ -65,6 +66,7 @@
 
 pub mod decoding;
 pub mod error;
+pub mod exact;
 pub mod float;
 pub mod input;
 pub mod loss;

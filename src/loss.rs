@@ -3,16 +3,19 @@
 //! A loss is a list of terms that do not depend on one another, grouped into sequences. A term reads its part of the
 //! first argument and writes its own part of the gradient, so terms can be computed in any order and on any thread. They
 //! are computed in *pieces*, runs of terms of one sequence, whose size does not depend on the batch or on the number of
-//! threads; the sums of pieces are added in their order. That is why results have the same bits however they are split.
+//! threads, and what they add up to is an exact sum, which has no order. That is why results have the same bits however
+//! they are split.
 
 use std::cmp::Reverse;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::float::Element;
+use crate::exact::Exact;
+use crate::float::{Element, Float};
 use crate::input::{AnyRows, Rows, Sequences, reserve, zeros};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
-use crate::reduction::{Measure, Reduced, Reducer, Reduction, total};
+use crate::reduction::{Measure, Measures, Reduced, Reducer, Reduction};
 
 /// A loss with its checked inputs.
 pub trait Loss: Sync {
@@ -31,8 +34,8 @@ pub trait Loss: Sync {
     fn grain(&self) -> usize;
     /// How many numbers of the gradient belong to a term of a sequence.
     fn stretch(&self, sequence: usize) -> usize;
-    /// What a sequence counts for in a mean.
-    fn measure(&self, sequence: usize) -> Measure;
+    /// What a sequence counts for in a mean; the weights of its valid terms are added to `weight`.
+    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure;
     /// About how much work a sequence is, in numbers read.
     fn cost(&self, sequence: usize) -> usize;
     /// The same for all sequences together.
@@ -43,13 +46,13 @@ pub trait Loss: Sync {
     fn parts(&self) -> usize {
         1
     }
-    /// Computes the terms of a piece and returns their sum.
+    /// Computes the terms of a piece and hands each to [`Piece::term`], or sums of blocks of them to [`Piece::add`].
     fn run(
         &self,
         piece: &mut Piece<'_, Self::Element>,
         scratch: &mut Self::Scratch,
         ticker: &Ticker<'_>,
-    ) -> Result<f64, Error>;
+    ) -> Result<(), Error>;
 }
 
 /// A run of terms of one sequence.
@@ -62,6 +65,10 @@ pub struct Piece<'a, E: Element> {
     pub values: Option<&'a mut [E::Float]>,
     /// What is read of the first argument, and where the gradient is written.
     pub strip: Strip<'a, E>,
+    /// Where terms are added up, if their sum is asked for...
+    sum: Option<&'a mut Exact>,
+    /// ... each times this.
+    share: f64,
     /// The derivative of what is asked for with respect to the terms...
     factor: f64,
     /// ... and one for each, if they differ.
@@ -72,6 +79,28 @@ impl<E: Element> Piece<'_, E> {
     /// Whether the gradient is asked for.
     pub fn wants_gradient(&self) -> bool {
         !matches!(self.strip.gradient, Gradient::None)
+    }
+
+    /// Takes a term of the piece; `local` counts from its first one.
+    #[inline]
+    pub fn term(&mut self, local: usize, value: f64) {
+        match &mut self.values {
+            Some(values) => values[local] = Float::from_f64(value),
+            None => self.add(value),
+        }
+    }
+
+    /// Takes a sum of terms, where terms are not asked for.
+    #[inline]
+    pub fn add(&mut self, value: f64) {
+        if let Some(sum) = &mut self.sum {
+            sum.add(value * self.share);
+        }
+    }
+
+    /// The derivative of what is asked for with respect to each term, if it is the same for all.
+    pub fn factor(&self) -> Option<f64> {
+        self.upstream.is_none().then_some(self.factor)
     }
 
     /// The derivative of what is asked for with respect to each term of a part of the piece (`range` counts from its
@@ -146,6 +175,14 @@ impl<'a, E: Element> Strip<'a, E> {
             _ => self.rows.row(row),
         };
         body(E::view(source, &mut buffers.input))
+    }
+
+    /// A row that will be read, if it can be looked at where it lies.
+    pub fn ahead(&self, row: usize) -> &'a [E::Float] {
+        match E::DIRECT && !self.in_place {
+            true => E::view(self.rows.row(row), &mut []),
+            false => &[],
+        }
     }
 
     /// Reads row `row` and lets `body` write the gradient of that row.
@@ -274,10 +311,11 @@ pub fn evaluate<L: Loss>(
     watch: &Watch<'_>,
 ) -> Result<Reduced, Error> {
     let sequences = loss.sequences();
-    let measures: Vec<Measure> = match reducer.measures() {
-        true => (0..sequences.len()).map(|sequence| loss.measure(sequence)).collect(),
-        false => vec![],
-    };
+    let mut measures = Measures::default();
+    if reducer.measures() {
+        let Measures { each, weight } = &mut measures;
+        each.extend((0..sequences.len()).map(|sequence| loss.measure(sequence, weight)));
+    }
     let (gradients, upstream) = match outputs.gradient {
         Some((stretches, upstream)) => (Some(stretches.into_iter()), upstream),
         None => (None, Upstream::One(1.0)),
@@ -286,30 +324,121 @@ pub fn evaluate<L: Loss>(
         true => reducer.factors(sequences.len(), &measures),
         false => vec![],
     };
-    let counts = (0..sequences.len()).map(|sequence| loss.terms(sequence).div_ceil(loss.grain()));
-    let mut sums = zeros::<f64>(counts.clone().sum())?;
-    let pieces = cut(loss, outputs.values, gradients, &factors, &upstream)?;
-    let mut items: Vec<_> = pieces.into_iter().zip(&mut sums).collect();
+    let shares = reducer.shares(&measures);
+    let mut pieces = cut(loss, outputs.values, gradients, &factors, shares, &upstream)?;
     if loss.parts() > 1 {
-        items.sort_by_key(|(piece, _)| Reverse(loss.cost(piece.sequence)));
+        pieces.sort_by_key(|piece| Reverse(loss.cost(piece.sequence)));
     }
+    let sums = Sums::new(loss, reducer)?;
     for_each_in_parts(
-        items.into_iter(),
+        pieces.into_iter(),
         loss.parts(),
         loss.work(),
         watch,
-        || loss.scratch(),
-        |(mut piece, sum), scratch, ticker| {
-            *sum = loss.run(&mut piece, scratch, ticker)?;
+        || Ok((loss.scratch()?, sums.part())),
+        |piece, (scratch, part), ticker| {
+            let sequence = piece.sequence;
+            let mut piece = Piece { sum: part.sum(), ..piece };
+            loss.run(&mut piece, scratch, ticker)?;
+            part.end(sequence);
             Ok(())
         },
     )?;
-    if reducer.reduction() == Reduction::None {
-        return Ok(Reduced::Terms);
+    Ok(match sums {
+        Sums::Nothing => Reduced::Terms,
+        Sums::Sequences(sums) => {
+            let sums = sums.into_iter().map(|sum| sum.into_inner().unwrap_or_else(PoisonError::into_inner).value());
+            reducer.of_sequences(sums.collect(), &measures)
+        }
+        Sums::All(sum) => {
+            let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+            reducer.of_sum(&sum, sequences.len(), &measures)
+        }
+    })
+}
+/// Sums that threads add to.
+enum Sums {
+    Nothing,
+    /// One for each sequence.
+    Sequences(Vec<Mutex<OfSequence>>),
+    /// Of everything.
+    All(Mutex<Exact>),
+}
+
+/// The sum of a sequence that is one piece, or is put together from several.
+enum OfSequence {
+    Whole(f64),
+    Pieces(Box<Exact>),
+}
+
+/// What one thread adds to [`Sums`]; of everything when it is done.
+struct Part<'a> {
+    sums: &'a Sums,
+    sum: Exact,
+}
+
+impl Sums {
+    fn new<L: Loss>(loss: &L, reducer: &Reducer) -> Result<Self, Error> {
+        if reducer.reduction() == Reduction::None {
+            return Ok(Self::Nothing);
+        }
+        if reducer.is_number() {
+            return Ok(Self::All(Mutex::new(Exact::new())));
+        }
+        let sequences = loss.sequences().len();
+        let mut sums = reserve(sequences)?;
+        sums.extend((0..sequences).map(|sequence| {
+            Mutex::new(match loss.terms(sequence) > loss.grain() {
+                true => OfSequence::Pieces(Box::default()),
+                false => OfSequence::Whole(0.0),
+            })
+        }));
+        Ok(Self::Sequences(sums))
     }
-    let mut rest = sums.into_iter();
-    let sums = counts.map(|count| total(rest.by_ref().take(count))).collect();
-    Ok(reducer.reduce(sums, &measures))
+
+    fn part(&self) -> Part<'_> {
+        Part { sums: self, sum: Exact::new() }
+    }
+}
+
+impl OfSequence {
+    fn value(self) -> f64 {
+        match self {
+            Self::Whole(value) => value,
+            Self::Pieces(sum) => sum.value(),
+        }
+    }
+}
+
+impl Part<'_> {
+    /// Where the terms of the next piece are added up.
+    fn sum(&mut self) -> Option<&mut Exact> {
+        match self.sums {
+            Sums::Nothing => None,
+            _ => Some(&mut self.sum),
+        }
+    }
+
+    /// Must be called after each piece.
+    fn end(&mut self, sequence: usize) {
+        if let Sums::Sequences(sums) = self.sums {
+            match &mut *sums[sequence].lock().unwrap_or_else(PoisonError::into_inner) {
+                OfSequence::Whole(value) => *value = self.sum.take(),
+                OfSequence::Pieces(sum) => {
+                    sum.merge(&self.sum);
+                    self.sum.clear();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if let Sums::All(sum) = self.sums {
+            sum.lock().unwrap_or_else(PoisonError::into_inner).merge(&self.sum);
+        }
+    }
 }
 
 /// Cuts sequences, and all that is written for them, into pieces.
@@ -318,6 +447,7 @@ fn cut<'a, L: Loss>(
     values: Option<Vec<&'a mut [<L::Element as Element>::Float]>>,
     mut gradients: Option<impl Iterator<Item = Stretch<'a, L::Element>>>,
     factors: &[f64],
+    shares: Option<&[Measure]>,
     upstream: &Upstream<'a>,
 ) -> Result<Vec<Piece<'a, L::Element>>, Error> {
     let sequences = loss.sequences();
@@ -353,6 +483,8 @@ fn cut<'a, L: Loss>(
                         }
                     },
                 },
+                sum: None,
+                share: shares.map_or(1.0, |measures| measures[sequence].share),
                 factor,
                 upstream: match upstream {
                     Upstream::Terms(rows) => Some(rows[sequence]),

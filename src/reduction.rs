@@ -11,9 +11,16 @@
 //! | `corpus` | text only: computed from the sum of statistics, not from terms |
 //!
 //! A term carries its weight already. What a sequence adds to the divisor of a mean, and the length of its
-//! `sequence_mean`, is its [`Measure`]. With a normalizer x, `mean` and `sum` are Σ / x.
+//! `sequence_mean`, is told beside it: its [`Measure`]. With a normalizer x, `mean` and `sum` are Σ / x.
+//!
+//! Every Σ is the correctly rounded sum of its terms (shareₙ ℓₙₜ, or weights), whatever their order. A mean is the quotient
+//! of two of them. A reduction may also be *into* a [`LossSum`]: it then is `sum`, and the LossSum gets Σ ℓ, Σ weight and
+//! the number of terms.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
+use crate::exact::{Exact, LossSum};
 
 /// What becomes of the terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +49,37 @@ pub const TEXT: &[&str] = &["none", "sequence", "sequence_mean", "sum", "mean", 
 /// What a sequence counts for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measure {
+    /// Its valid terms.
+    pub count: usize,
     /// What its sum is divided by in `sequence_mean`: its valid terms; for CTC its target length (at least 1).
     pub length: f64,
-    /// What it adds to the divisor of `mean`: the weight of its valid terms; for CTC 1.
-    pub weight: f64,
-    /// The factor on its sum in `mean`: 1; for CTC one over its target length (at least 1).
+    /// The factor on its terms in `mean`: 1; for CTC one over its target length (at least 1).
     pub share: f64,
+}
+
+impl Measure {
+    /// Of a sequence all of whose valid terms are the same to a mean.
+    pub fn of(count: usize) -> Self {
+        Self { count, length: count as f64, share: 1.0 }
+    }
+}
+
+/// What all sequences count for.
+#[derive(Debug, Clone, Default)]
+pub struct Measures {
+    /// Each, where [`Reducer::measures`] says that it matters.
+    pub each: Vec<Measure>,
+    /// The weight of all valid terms: the divisor of `mean`.
+    pub weight: Exact,
+}
+
+impl Measures {
+    /// Σ weight; NaN where it is 0, because a mean of nothing is none, also where label smoothing leaves something to
+    /// divide.
+    fn divisor(&self) -> f64 {
+        let weight = self.weight.value();
+        if weight == 0.0 { f64::NAN } else { weight }
+    }
 }
 
 /// What was asked for, once it is reduced.
@@ -62,10 +94,11 @@ pub enum Reduced {
 }
 
 /// A reduction that fits its normalizer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Reducer {
     reduction: Reduction,
     normalizer: Option<f64>,
+    into: Option<Arc<Mutex<LossSum>>>,
 }
 
 impl Reducer {
@@ -92,7 +125,12 @@ impl Reducer {
                 return Err(Error::Value(format!("normalizer is {normalizer}, expected a positive number")));
             }
         }
-        Ok(Self { reduction: known, normalizer })
+        Ok(Self { reduction: known, normalizer, into: None })
+    }
+
+    /// `sum`, which is also added to `into`.
+    pub fn into(into: Arc<Mutex<LossSum>>) -> Self {
+        Self { reduction: Reduction::Sum, normalizer: None, into: Some(into) }
     }
 
     /// What becomes of the terms.
@@ -100,44 +138,65 @@ impl Reducer {
         self.reduction
     }
 
-    /// Whether [`Measure`]s are needed.
+    /// Whether one number is asked for.
+    pub fn is_number(&self) -> bool {
+        !matches!(self.reduction, Reduction::None | Reduction::Sequence | Reduction::SequenceMean)
+    }
+
+    /// Whether [`Measures`] are needed.
     pub fn measures(&self) -> bool {
         match self.reduction {
             Reduction::SequenceMean => true,
             Reduction::Mean => self.normalizer.is_none(),
-            _ => false,
+            _ => self.into.is_some(),
         }
     }
 
-    /// Reduces the sums of the sequences. `measures` holds one for each where [`Self::measures`] says so.
-    pub fn reduce(&self, sums: Vec<f64>, measures: &[Measure]) -> Reduced {
-        match (self.reduction, self.normalizer) {
-            (Reduction::None, _) => Reduced::Terms,
-            (Reduction::Sequence, _) => Reduced::Sequences(sums),
-            (Reduction::SequenceMean, _) => {
-                Reduced::Sequences(sums.iter().zip(measures).map(|(sum, measure)| sum / measure.length).collect())
-            }
-            (Reduction::Sum | Reduction::Mean, Some(normalizer)) => Reduced::Number(total(sums) / normalizer),
-            (Reduction::Mean, None) => {
-                let shares = sums.iter().zip(measures).map(|(sum, measure)| sum * measure.share);
-                Reduced::Number(total(shares) / divisor(measures))
-            }
-            (Reduction::BatchMean, _) => {
-                let sequences = sums.len() as f64;
-                Reduced::Number(total(sums) / sequences)
-            }
-            (Reduction::Sum | Reduction::Corpus, None) | (Reduction::Corpus, Some(_)) => Reduced::Number(total(sums)),
+    /// The factor on the terms of each sequence before they are summed up to one number; `None` where all are 1.
+    pub fn shares<'a>(&self, measures: &'a Measures) -> Option<&'a [Measure]> {
+        (self.reduction == Reduction::Mean && self.normalizer.is_none()).then_some(&measures.each)
+    }
+
+    /// From the sum of each sequence to what is asked for.
+    pub fn of_sequences(&self, mut sums: Vec<f64>, measures: &Measures) -> Reduced {
+        if self.reduction == Reduction::SequenceMean {
+            sums.iter_mut().zip(&measures.each).for_each(|(sum, measure)| *sum /= measure.length);
         }
+        Reduced::Sequences(sums)
+    }
+
+    /// From the sum of all terms (each times its share) to the number that is asked for.
+    pub fn of_sum(&self, sum: &Exact, sequences: usize, measures: &Measures) -> Reduced {
+        if let Some(into) = &self.into {
+            let count = measures.each.iter().map(|measure| measure.count as u64).sum();
+            into.lock().unwrap_or_else(PoisonError::into_inner).add_sums(sum, &measures.weight, count);
+        }
+        Reduced::Number(match (self.reduction, self.normalizer) {
+            (Reduction::Sum | Reduction::Mean, Some(normalizer)) => sum.value() / normalizer,
+            (Reduction::Mean, None) => sum.value() / measures.divisor(),
+            (Reduction::BatchMean, _) => sum.value() / sequences as f64,
+            _ => sum.value(),
+        })
+    }
+
+    /// The same for sequences that have one term each, of weight 1.
+    pub fn of_terms(&self, terms: Vec<f64>) -> Reduced {
+        if !self.is_number() {
+            return Reduced::Sequences(terms);
+        }
+        let weight = [terms.len() as f64].into_iter().collect();
+        let measures = Measures { each: vec![Measure::of(1); terms.len()], weight };
+        self.of_sum(&terms.iter().copied().collect(), terms.len(), &measures)
     }
 
     /// The derivative of the reduced value with respect to each sequence's terms.
-    pub fn factors(&self, sequences: usize, measures: &[Measure]) -> Vec<f64> {
+    pub fn factors(&self, sequences: usize, measures: &Measures) -> Vec<f64> {
         match (self.reduction, self.normalizer) {
-            (Reduction::SequenceMean, _) => measures.iter().map(|measure| 1.0 / measure.length).collect(),
+            (Reduction::SequenceMean, _) => measures.each.iter().map(|measure| 1.0 / measure.length).collect(),
             (Reduction::Sum | Reduction::Mean, Some(normalizer)) => vec![1.0 / normalizer; sequences],
             (Reduction::Mean, None) => {
-                let weight = divisor(measures);
-                measures.iter().map(|measure| measure.share / weight).collect()
+                let weight = measures.divisor();
+                measures.each.iter().map(|measure| measure.share / weight).collect()
             }
             (Reduction::BatchMean, _) => vec![1.0 / sequences as f64; sequences],
             _ => vec![1.0; sequences],
@@ -145,13 +204,8 @@ impl Reducer {
     }
 }
 
-/// Σ weight; NaN where it is 0, because a mean of nothing is none, also where label smoothing leaves something to divide.
-fn divisor(measures: &[Measure]) -> f64 {
-    let weight = total(measures.iter().map(|measure| measure.weight));
-    if weight == 0.0 { f64::NAN } else { weight }
-}
-
 /// Σ in the given order, with the rounding errors collected beside it (Neumaier 1974): as if added in twice the precision.
+/// For sums inside of a term, whose order is given.
 pub fn total(values: impl IntoIterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0f64, 0.0f64);
     for value in values {
@@ -177,11 +231,14 @@ mod tests {
 
     #[test]
     fn every_reduction() {
-        let measures =
-            [Measure { length: 2.0, weight: 2.0, share: 1.0 }, Measure { length: 1.0, weight: 1.0, share: 1.0 }];
-        let reduce =
-            |word, normalizer| Reducer::new(word, NUMERIC, normalizer).unwrap().reduce(vec![6.0, 3.0], &measures);
-        assert_eq!(reduce("none", None), Reduced::Terms);
+        let measures = Measures { each: vec![Measure::of(2), Measure::of(1)], weight: [3.0].into_iter().collect() };
+        let reduce = |word, normalizer| {
+            let reducer = Reducer::new(word, NUMERIC, normalizer).unwrap();
+            match reducer.is_number() {
+                true => reducer.of_sum(&[6.0, 3.0].into_iter().collect(), 2, &measures),
+                false => reducer.of_sequences(vec![6.0, 3.0], &measures),
+            }
+        };
         assert_eq!(reduce("sequence", None), Reduced::Sequences(vec![6.0, 3.0]));
         assert_eq!(reduce("sequence_mean", None), Reduced::Sequences(vec![3.0, 3.0]));
         assert_eq!(reduce("sum", None), Reduced::Number(9.0));
@@ -189,6 +246,20 @@ mod tests {
         assert_eq!(reduce("batch_mean", None), Reduced::Number(4.5));
         assert_eq!(reduce("mean", Some(18.0)), Reduced::Number(0.5));
         assert_eq!(reduce("sum", Some(18.0)), Reduced::Number(0.5));
+    }
+
+    #[test]
+    fn a_sum_into_another_brings_its_weight_and_its_count() {
+        let measures = Measures { each: vec![Measure::of(2), Measure::of(1)], weight: [2.5].into_iter().collect() };
+        let into = Arc::new(Mutex::new(LossSum::new(String::new())));
+        let reducer = Reducer::into(into.clone());
+        assert!(reducer.measures());
+        for _ in 0..2 {
+            assert_eq!(reducer.of_sum(&[6.0, 3.0].into_iter().collect(), 2, &measures), Reduced::Number(9.0));
+        }
+        assert_eq!(reducer.of_terms(vec![1.0, 2.0]), Reduced::Number(3.0));
+        let into = into.lock().unwrap();
+        assert_eq!((into.value(), into.weight(), into.count()), (21.0, 7.0, 8));
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::fs::{read_dir, read_to_string};
 use std::path::Path;
 
 /// The modules in the order in which they depend on one another: each may name those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "error",
     "simd",
     "float",
     "input",
     "parallel",
+    "exact",
     "reduction",
     "loss",
     "trellis",

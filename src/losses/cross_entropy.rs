@@ -18,6 +18,7 @@ use fearless_simd::prelude::*;
 
 use super::Scores;
 use crate::error::Error;
+use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyRows, PerStep, Sequences, class, zeros};
 use crate::loss::{Buffers, Loss, Piece};
@@ -184,17 +185,21 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
         self.logits.width
     }
 
-    fn measure(&self, sequence: usize) -> Measure {
-        let (mut length, mut weight) = (0.0, 0.0);
-        for step in (0..self.terms(sequence)).filter(|&step| self.is_valid(sequence, step)) {
-            length += 1.0;
+    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
+        let valid = (0..self.terms(sequence)).filter(|&step| self.is_valid(sequence, step));
+        if self.options.weights.is_none() && self.options.class_weights.is_none() {
+            let count = valid.count();
+            weight.add(count as f64);
+            return Measure::of(count);
+        }
+        Measure::of(valid.fold(0, |count, step| {
             let of_class = match &self.targets {
                 Targets::Classes(targets) => self.class_weight(targets.of(sequence)[step] as usize),
                 Targets::Distributions(_) => 1.0,
             };
-            weight += self.weight(sequence, step) * of_class;
-        }
-        Measure { length, weight, share: 1.0 }
+            weight.add(self.weight(sequence, step) * of_class);
+            count + 1
+        }))
     }
 
     fn cost(&self, sequence: usize) -> usize {
@@ -202,10 +207,9 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
         1 + rows.count() * rows.width().max(1)
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let Scratch { buffers, target, distribution, factor } = scratch;
         let (sequence, first) = (piece.sequence, piece.terms.start);
-        let mut sum = 0.0;
         for step in piece.terms.clone() {
             let local = step - first;
             ticker.tick(self.logits.width.max(1))?;
@@ -223,12 +227,9 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
             } else {
                 piece.strip.clear(step, first);
             }
-            if let Some(values) = &mut piece.values {
-                values[local] = Float::from_f64(value);
-            }
-            sum += value;
+            piece.term(local, value);
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

@@ -28,6 +28,7 @@ use fearless_simd::dispatch;
 
 use super::Scores;
 use crate::error::Error;
+use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyRows, Labels, Sequences, make_room, reserve, resize, zeros};
 use crate::loss::{Buffers, Loss, Piece, Strip};
@@ -256,9 +257,10 @@ impl<E: Element> Loss for Ctc<'_, E> {
         self.logits.rows[sequence].count() * self.logits.width
     }
 
-    fn measure(&self, sequence: usize) -> Measure {
+    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
+        weight.add(1.0);
         let length = self.targets.of(sequence).len().max(1) as f64;
-        Measure { length, weight: 1.0, share: 1.0 / length }
+        Measure { count: 1, length, share: 1.0 / length }
     }
 
     fn cost(&self, sequence: usize) -> usize {
@@ -270,7 +272,7 @@ impl<E: Element> Loss for Ctc<'_, E> {
         2
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let frames = self.logits.rows[piece.sequence].count();
         let wants_gradient = piece.wants_gradient();
         let mut factor = [0.0];
@@ -294,10 +296,8 @@ impl<E: Element> Loss for Ctc<'_, E> {
         if self.options.zero_infinity && loss == f64::INFINITY {
             loss = 0.0;
         }
-        if let Some(values) = &mut piece.values {
-            values[0] = Float::from_f64(loss);
-        }
-        Ok(loss)
+        piece.term(0, loss);
+        Ok(())
     }
 }
 

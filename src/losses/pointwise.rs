@@ -14,11 +14,12 @@ use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
 
 use crate::error::Error;
+use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyRows, Sequences, zeros};
 use crate::loss::{Buffers, Loss, Piece};
 use crate::parallel::Ticker;
-use crate::reduction::{Measure, total};
+use crate::reduction::Measure;
 use crate::simd::rows::tail;
 use crate::simd::{Lanes, level};
 
@@ -216,32 +217,32 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
         1
     }
 
-    fn measure(&self, sequence: usize) -> Measure {
+    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
         let valid = self.valid[sequence];
         if !self.is_weighed() {
-            return Measure { length: valid as f64, weight: valid as f64, share: 1.0 };
+            weight.add(valid as f64);
+            return Measure::of(valid);
         }
         let mut weights = Weights { weight: vec![E::Float::default(); BLOCK], keep: vec![false; BLOCK] };
         let mut scratch = [E::Float::default(); BLOCK];
-        let mut length = 0;
-        let weight = total((0..valid).step_by(BLOCK).map(|first| {
+        let mut count = 0;
+        for first in (0..valid).step_by(BLOCK) {
             weights.resize(BLOCK.min(valid - first));
             self.weigh(sequence, first, &mut weights, &mut scratch);
-            length += weights.keep.iter().filter(|keep| **keep).count();
+            count += weights.keep.iter().filter(|keep| **keep).count();
             let kept = weights.weight.iter().zip(&weights.keep).filter(|(_, keep)| **keep);
-            kept.map(|(weight, _)| weight.to_f64()).sum::<f64>()
-        }));
-        Measure { length: length as f64, weight, share: 1.0 }
+            weight.add(kept.map(|(weight, _)| weight.to_f64()).sum());
+        }
+        Measure::of(count)
     }
 
     fn cost(&self, sequence: usize) -> usize {
         1 + self.valid[sequence]
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let Scratch { buffers, target, weights, upstream, narrow } = scratch;
         let (sequence, start, end) = (piece.sequence, piece.terms.start, piece.terms.end);
-        let mut sum = 0.0;
         for first in (start..end).step_by(BLOCK) {
             let block = first..end.min(first + BLOCK);
             let local = first - start..block.end - start;
@@ -254,11 +255,15 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
                 None
             };
             let target = self.targets[sequence].block(block.clone(), target);
+            let mut sum = None;
             let values = piece.values.as_mut().map(|values| &mut values[local.clone()]);
             piece.strip.read_block(block.clone(), start, buffers, |prediction| match values {
                 Some(values) => terms::<C, _>(prediction, target, weights, values),
-                None => sum += sum_of_terms::<C, _>(prediction, target, weights),
+                None => sum = Some(sum_of_terms::<C, _>(prediction, target, weights)),
             });
+            if let Some(sum) = sum {
+                piece.add(sum);
+            }
             if piece.wants_gradient() {
                 // The block is read again, from the first cache.
                 for (narrow, factor) in narrow.iter_mut().zip(piece.factors(local, upstream)) {
@@ -272,7 +277,7 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
                 });
             }
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

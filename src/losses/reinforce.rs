@@ -11,6 +11,7 @@
 use super::Scores;
 use super::cross_entropy::{rows_per_piece, step_of_class};
 use crate::error::Error;
+use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyView, Argument, Axes, PerStep, Sequences, Structure, class, floats_per_step};
 use crate::loss::{Buffers, Loss, Piece};
@@ -87,19 +88,19 @@ impl<E: Element> Loss for Reinforce<'_, E> {
         self.logits.width
     }
 
-    fn measure(&self, sequence: usize) -> Measure {
-        let valid = (0..self.lengths[sequence]).filter(|&step| self.is_valid(sequence, step)).count() as f64;
-        Measure { length: valid, weight: valid, share: 1.0 }
+    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
+        let valid = (0..self.lengths[sequence]).filter(|&step| self.is_valid(sequence, step)).count();
+        weight.add(valid as f64);
+        Measure::of(valid)
     }
 
     fn cost(&self, sequence: usize) -> usize {
         1 + self.lengths[sequence] * self.logits.width.max(1)
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<f64, Error> {
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let Scratch { buffers, factor } = scratch;
         let (sequence, first) = (piece.sequence, piece.terms.start);
-        let mut sum = 0.0;
         for step in piece.terms.clone() {
             let local = step - first;
             ticker.tick(self.logits.width.max(1))?;
@@ -117,12 +118,9 @@ impl<E: Element> Loss for Reinforce<'_, E> {
                 }
                 None => step_of_action(piece, step, if valid { Some(advantage) } else { None }, factor, buffers),
             };
-            if let Some(values) = &mut piece.values {
-                values[local] = Float::from_f64(value);
-            }
-            sum += value;
+            piece.term(local, value);
         }
-        Ok(sum)
+        Ok(())
     }
 }
 

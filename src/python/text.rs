@@ -11,7 +11,7 @@ use super::arguments::{flag, integer, integer_array, integers, reducer, word};
 use super::{enter, guarded};
 use crate::error::{Error, subscript};
 use crate::input::{Argument, Integers};
-use crate::reduction::{Measure as Weight, Reduced, Reduction, TEXT};
+use crate::reduction::{Reduced, Reduction, TEXT};
 use crate::text::bleu::Bleu;
 use crate::text::error_rate::ErrorRate;
 use crate::text::rouge::{Measure, Rouge, mean};
@@ -89,11 +89,7 @@ impl TextMetric {
                     _ => scores(metric, &rows).into_iter().map(loss).collect(),
                 };
                 // A pair is one term, whatever its length.
-                let weights = vec![Weight { length: 1.0, weight: 1.0, share: 1.0 }; losses.len()];
-                Ok(match reducer.reduction() {
-                    Reduction::None => Reduced::Sequences(losses),
-                    _ => reducer.reduce(losses, &weights),
-                })
+                Ok(reducer.of_terms(losses))
             }))?;
             match reduced {
                 Reduced::Number(number) => Ok(PyFloat::new(py, number).into_any()),
