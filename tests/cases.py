@@ -206,31 +206,55 @@ def poison(problem: Problem) -> Problem:
     return problem.replace(**changes)
 
 
-def make_pointwise(function: str) -> Callable[..., Problem]:
-    """Arguments of a pointwise loss: width 0 has no last axis."""
+def make_pointwise(
+    function: str, options: dict[str, dict[str, Any]] | None = None, positive: str = ""
+) -> Callable[..., Problem]:
+    """Arguments of a pointwise loss: width 0 has no last axis.
+
+    `options` has the keywords that go with a variant, `positive` the variants whose numbers have no sign.
+    """
 
     def make(
         variant: str, lengths: Sequence[int], width: int, generator: np.random.Generator, dtype: np.dtype[Any]
     ) -> Problem:
         tail = (width,) if width else ()
         shapes = [(length, *tail) for length in lengths]
+        shared = dict((options or {}).get(variant, {}))
+        several = "several" in variant
+        target_tail = () if several else tail
+
+        def numbers(shape: tuple[int, ...]) -> Array:
+            drawn = generator.normal(size=shape)
+            return (np.abs(drawn) + 0.1 if variant in positive.split(", ") else drawn).astype(dtype)
+
         arguments = {
-            "predictions": [generator.normal(size=shape).astype(dtype) for shape in shapes],
-            "targets": [generator.normal(size=shape).astype(dtype) for shape in shapes],
+            "predictions": [numbers(shape) for shape in shapes],
+            "targets": [numbers((length, *target_tail)) for length in lengths],
         }
-        if "mask" in variant or variant == "everything":
+        positional = ["predictions", "targets"]
+        if several:
+            shared["quantile"] = np.linspace(0.125, 0.875, width)
+        if function == "gaussian_nll_loss":
+            arguments["variances"] = [eighths(generator, shape, dtype) for shape in shapes]
+            positional.append("variances")
+        if "omit" in variant:
+            shared["nan"] = "omit"
+            for name in positional:
+                for array in arguments[name]:
+                    array[generator.random(array.shape) < 0.2] = np.nan
+        if "mask" in variant or "everything" in variant:
             arguments["mask"] = [mask_of(generator, shape) for shape in shapes]
-        if "weights" in variant or variant == "everything":
+        if "weights" in variant or "everything" in variant:
             arguments["weights"] = [eighths(generator, shape) for shape in shapes]
-        if variant == "mask and weights without D":
+        if "without D" in variant:
             arguments["mask"] = [mask_of(generator, shape[:1]) for shape in shapes]
             arguments["weights"] = [eighths(generator, shape[:1]) for shape in shapes]
         nothing = np.zeros((0, 3, *tail), dtype)
-        empty = dict.fromkeys(("predictions", "targets", "weights"), nothing)
-        empty["mask"] = np.zeros(nothing.shape, bool)
-        if variant == "mask and weights without D":
+        empty = dict.fromkeys(("predictions", "variances", "weights"), nothing)
+        empty |= {"mask": np.zeros(nothing.shape, bool), "targets": np.zeros((0, 3, *target_tail), dtype)}
+        if "without D" in variant:
             empty |= {"mask": np.zeros((0, 3), bool), "weights": np.zeros((0, 3))}
-        problem = Problem(function, ("predictions", "targets"), arguments, {"predictions": "lengths"}, empty=empty)
+        problem = Problem(function, tuple(positional), arguments, {"predictions": "lengths"}, shared, empty)
         return poison(problem) if "mask" in arguments and lengths else problem
 
     return make
@@ -388,7 +412,7 @@ CASES = (
     ),
     Case(
         "mse_loss",
-        ("plain", "mask", "weights", "everything", "mask and weights without D"),
+        ("plain", "mask", "weights", "everything", "mask and weights without D", "omit", "omit mask and weights"),
         make_pointwise("mse_loss"),
         reference.mse_terms,
     ),
@@ -397,6 +421,63 @@ CASES = (
         ("plain", "mask", "weights", "everything", "mask and weights without D"),
         make_pointwise("mae_loss"),
         reference.mae_terms,
+    ),
+    Case(
+        "huber_loss",
+        ("plain", "everything", "narrow"),
+        make_pointwise("huber_loss", {"narrow": {"delta": 0.3}}),
+        reference.huber_terms,
+    ),
+    Case(
+        "smooth_l1_loss",
+        ("plain", "everything", "narrow"),
+        make_pointwise("smooth_l1_loss", {"narrow": {"beta": 0.3}}),
+        reference.smooth_l1_terms,
+    ),
+    Case("log_cosh_loss", ("plain", "everything"), make_pointwise("log_cosh_loss"), reference.log_cosh_terms),
+    Case(
+        "msle_loss",
+        ("plain", "everything"),
+        make_pointwise("msle_loss", positive="plain, everything"),
+        reference.msle_terms,
+    ),
+    Case(
+        "mape_loss",
+        ("plain", "everything", "percent"),
+        make_pointwise("mape_loss", {"percent": {"factor": 100.0, "eps": 0.2}}, positive="plain, everything"),
+        reference.mape_terms,
+    ),
+    Case(
+        "smape_loss",
+        ("plain", "everything", "percent"),
+        make_pointwise("smape_loss", {"percent": {"scale": 200.0}}),
+        reference.smape_terms,
+    ),
+    Case(
+        "quantile_loss",
+        ("plain", "everything", "high", "several", "several everything", "several omit without D"),
+        make_pointwise("quantile_loss", {"high": {"quantile": 0.9, "factor": 2.0}}),
+        reference.quantile_terms,
+    ),
+    Case(
+        "poisson_nll_loss",
+        ("plain", "everything", "full", "rate", "rate full"),
+        make_pointwise(
+            "poisson_nll_loss",
+            {
+                "full": {"full": True},
+                "rate": {"log_input": False},
+                "rate full": {"log_input": False, "full": True, "eps": 0.5},
+            },
+            positive="full, rate, rate full",
+        ),
+        reference.poisson_nll_terms,
+    ),
+    Case(
+        "gaussian_nll_loss",
+        ("plain", "everything", "full", "omit mask"),
+        make_pointwise("gaussian_nll_loss", {"full": {"full": True, "eps": 0.5}}),
+        reference.gaussian_nll_terms,
     ),
     Case(
         "ctc_loss",

@@ -7,7 +7,7 @@ added up. Everything is float64, whatever the library was given.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,37 +75,178 @@ def divide(numerator: float, denominator: float) -> float:
 # Pointwise
 
 
-def mse_terms(predictions: Arrays, targets: Arrays, mask: Arrays | None = None, weights: Arrays | None = None) -> Terms:
+Curve = Callable[..., float]
+
+
+def mse_terms(predictions: Arrays, targets: Arrays, **given: Any) -> Terms:
     """Squared differences."""
-    return pointwise_terms(lambda difference: difference**2, predictions, targets, mask, weights)
+    return pointwise_terms(lambda x, y: (x - y) ** 2, predictions, targets, **given)
 
 
-def mae_terms(predictions: Arrays, targets: Arrays, mask: Arrays | None = None, weights: Arrays | None = None) -> Terms:
+def mae_terms(predictions: Arrays, targets: Arrays, **given: Any) -> Terms:
     """Absolute differences."""
-    return pointwise_terms(abs, predictions, targets, mask, weights)
+    return pointwise_terms(lambda x, y: abs(x - y), predictions, targets, **given)
+
+
+def huber_terms(predictions: Arrays, targets: Arrays, *, delta: float = 1.0, **given: Any) -> Terms:
+    """A parabola and two lines."""
+
+    def curve(x: float, y: float) -> float:
+        e = abs(x - y)
+        return e * e / 2 if e <= delta else delta * (e - delta / 2)
+
+    return pointwise_terms(curve, predictions, targets, **given)
+
+
+def smooth_l1_terms(predictions: Arrays, targets: Arrays, *, beta: float = 1.0, **given: Any) -> Terms:
+    """A parabola and two lines of slope 1."""
+
+    def curve(x: float, y: float) -> float:
+        e = abs(x - y)
+        return e * e / 2 / beta if e < beta else e - beta / 2
+
+    return pointwise_terms(curve, predictions, targets, **given)
+
+
+def log_cosh_terms(predictions: Arrays, targets: Arrays, **given: Any) -> Terms:
+    """The logarithm of the hyperbolic cosine."""
+    return pointwise_terms(lambda x, y: math.log(math.cosh(x - y)), predictions, targets, **given)
+
+
+def msle_terms(predictions: Arrays, targets: Arrays, **given: Any) -> Terms:
+    """Squared differences of logarithms."""
+    return pointwise_terms(lambda x, y: (math.log1p(x) - math.log1p(y)) ** 2, predictions, targets, **given)
+
+
+def mape_terms(
+    predictions: Arrays,
+    targets: Arrays,
+    *,
+    eps: float = float(np.finfo(np.float64).eps),
+    factor: float = 1.0,
+    **given: Any,
+) -> Terms:
+    """Differences over targets."""
+    return pointwise_terms(lambda x, y: factor * abs(x - y) / max(abs(y), eps), predictions, targets, **given)
+
+
+def smape_terms(
+    predictions: Arrays, targets: Arrays, *, scale: float = 2.0, zero_division: float = 0.0, **given: Any
+) -> Terms:
+    """Differences over the mean of both sizes, times a half of the scale."""
+
+    def curve(x: float, y: float) -> float:
+        size = (abs(x) + abs(y)) / 2
+        return scale / 2 * abs(x - y) / size if size else zero_division
+
+    return pointwise_terms(curve, predictions, targets, **given)
+
+
+def quantile_terms(
+    predictions: Arrays, targets: Arrays, *, quantile: Any = 0.5, factor: float = 1.0, **given: Any
+) -> Terms:
+    """The pinball, of one quantile, or of one for each number of the last axis, which targets lack."""
+
+    def curve(x: float, y: float, q: float) -> float:
+        return factor * max(q * (y - x), (q - 1) * (y - x))
+
+    return pointwise_terms(curve, predictions, targets, third=[quantile] * len(predictions), **given)
+
+
+def poisson_nll_terms(
+    predictions: Arrays,
+    targets: Arrays,
+    *,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    **given: Any,
+) -> Terms:
+    """Minus the logarithm of a Poisson probability, without or with an approximation of the factorial."""
+
+    def curve(x: float, y: float) -> float:
+        value = math.exp(x) - y * x if log_input else x - y * math.log(x + eps)
+        return value + (y * math.log(y) - y + math.log(2 * math.pi * y) / 2 if full and y > 1 else 0)
+
+    return pointwise_terms(curve, predictions, targets, **given)
+
+
+def gaussian_nll_terms(
+    predictions: Arrays, targets: Arrays, variances: Arrays, *, full: bool = False, eps: float = 1e-6, **given: Any
+) -> Terms:
+    """Minus the logarithm of a normal density, without or with its constant."""
+
+    def curve(x: float, y: float, variance: float) -> float:
+        v = max(variance, eps)
+        return (math.log(v) + (x - y) ** 2 / v + (math.log(2 * math.pi) if full else 0)) / 2
+
+    return pointwise_terms(curve, predictions, targets, third=variances, **given)
 
 
 def pointwise_terms(
-    curve: Any, predictions: Arrays, targets: Arrays, mask: Arrays | None, weights: Arrays | None
+    curve: Curve,
+    predictions: Arrays,
+    targets: Arrays,
+    mask: Arrays | None = None,
+    weights: Arrays | None = None,
+    nan: str = "propagate",
+    third: Arrays | None = None,
 ) -> Terms:
-    """A curve of the difference of each element; a mask or a weight without the last axis holds for all of it."""
+    """A curve of each pair (or triple); what lacks the last axis holds for all of it."""
     values, divisors, counts = [], [], []
     for index, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
-        x, y = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
+        x = np.asarray(prediction, np.float64)
+        inputs = [x, spread(np.asarray(target, np.float64), x.shape)]
+        if third is not None:
+            inputs.append(np.broadcast_to(np.asarray(third[index], np.float64), x.shape))
         valid, weight = np.ones(x.shape, bool), np.ones(x.shape)
         if mask is not None:
             valid = spread(np.asarray(mask[index], bool), x.shape)
+        if nan == "omit":
+            valid = valid & ~np.any([np.isnan(numbers) for numbers in inputs], axis=0)
         if weights is not None:
             weight = spread(np.asarray(weights[index], np.float64), x.shape)
         value, divisor = np.zeros(x.shape), np.zeros(x.shape)
         for place in np.ndindex(x.shape):
             if valid[place]:
-                value[place] = weight[place] * curve(x[place] - y[place])
+                numbers = [float(numbers[place]) for numbers in inputs]
+                value[place] = weight[place] * (math.nan if np.isnan(numbers).any() else curve(*numbers))
                 divisor[place] = weight[place]
         values.append(value)
         divisors.append(divisor)
         counts.append(float(valid.sum()))
     return Terms(values, divisors, counts)
+
+
+def valid_pairs(
+    predictions: Arrays, targets: Arrays, mask: Arrays, weights: Arrays
+) -> Iterator[tuple[int, float, float, float]]:
+    """Sequence, prediction, target and weight of every pair that is neither masked nor has a NaN in it."""
+    for index, rows in enumerate(zip(predictions, targets, mask, weights, strict=True)):
+        for x, y, valid, weight in zip(*(np.asarray(row).tolist() for row in rows), strict=True):
+            if valid and not math.isnan(x) and not math.isnan(y):
+                yield index, x, y, weight
+
+
+def scales(past: Arrays, seasonality: int, curve: Curve) -> Array:
+    """The mean of the curve of all differences of two numbers that are a season apart."""
+    means = []
+    for row in past:
+        series = np.asarray(row).tolist()
+        differences = [series[s] - series[s - seasonality] for s in range(seasonality, len(series))]
+        terms = [curve(difference) for difference in differences if not math.isnan(difference)]
+        means.append(sum(terms) / len(terms))
+    return np.array(means)
+
+
+def scaled_errors(series: dict[str, Arrays], past: Arrays, seasonality: int, curve: Curve) -> Array:
+    """The weighted mean of the curve of the errors of each series, over its scale."""
+    sums = np.zeros(len(past))
+    weights = np.zeros(len(past))
+    for index, x, y, weight in valid_pairs(**series):
+        sums[index] += weight * curve(x - y)
+        weights[index] += weight
+    return np.asarray(sums / weights / scales(past, seasonality, curve))
 
 
 def spread(array: Array, shape: tuple[int, ...]) -> Array:

@@ -15,9 +15,10 @@ __all__ = [
     "ctc_loss",
     "ctc_posteriors",
     "error_rate",
-    "mae_loss",
-    "mse_loss",
+    "gaussian_nll_loss",
+    "interval_coverage",
     "num_threads",
+    "pointwise_loss",
     "reinforce_loss",
     "rouge",
     "set_num_threads",
@@ -115,27 +116,36 @@ def ctc_posteriors(
     variants: Any,
 ) -> Any: ...
 def error_rate(unit: Any) -> Any: ...
-def mae_loss(
+def gaussian_nll_loss(
     gradient: Any,
     predictions: Any,
     targets: Any,
+    variances: Any,
+    full: Any,
+    eps: Any,
     lengths: Any,
     mask: Any,
     weights: Any,
+    nan: Any,
     reduction: Any,
     normalizer: Any,
+    argnums: Any = 0,
 ) -> Any: ...
-def mse_loss(
-    gradient: Any,
-    predictions: Any,
-    targets: Any,
-    lengths: Any,
-    mask: Any,
-    weights: Any,
-    reduction: Any,
-    normalizer: Any,
-) -> Any: ...
+def interval_coverage(lower: Any, upper: Any, targets: Any, lengths: Any, mask: Any, weights: Any, nan: Any) -> Any: ...
 def num_threads() -> Any: ...
+def pointwise_loss(
+    curve: Any,
+    gradient: Any,
+    predictions: Any,
+    targets: Any,
+    lengths: Any,
+    mask: Any,
+    weights: Any,
+    nan: Any,
+    reduction: Any,
+    normalizer: Any,
+    **parameters: Any,
+) -> Any: ...
 def reinforce_loss(
     gradient: Any,
     logits: Any,

@@ -16,10 +16,11 @@ R = TypeVar("R")
 class ValueAndGrad(Generic[P, R]):
     """What :func:`value_and_grad` returns: calls a loss, and returns (value, gradient). Pickles."""
 
-    def __init__(self, loss: Callable[P, R], grad_output: Any, out: Any) -> None:
+    def __init__(self, loss: Callable[P, R], grad_output: Any, out: Any, argnums: int = 0) -> None:
         self.loss = loss
         self.grad_output = grad_output
         self.out = out
+        self.argnums = argnums
         function: Any = loss
         defaults: dict[str, Any] = {}
         arguments: tuple[Any, ...] = ()
@@ -35,10 +36,16 @@ class ValueAndGrad(Generic[P, R]):
             )
         if name not in _DIFFERENTIABLE or _DIFFERENTIABLE[name] is not function:
             raise TypeError(f"loss is {loss!r}, expected one of {', '.join(_DIFFERENTIABLE)} or a partial of one")
-        self._native = getattr(_native, name)
+        self._native = _native_of(name)
         self._defaults = (function.__kwdefaults__ or {}) | defaults
-        # Parameters that may be passed by position or left out, with their places.
         code, values = function.__code__, function.__defaults__ or ()
+        if argnums != 0:
+            others = _OTHER_ARGUMENTS.get(name, ())
+            if argnums not in others:
+                known = " and ".join(f"{place} ({code.co_varnames[place]})" for place in (0, *others))
+                raise ValueError(f"argnums is {argnums!r}, but {name} has gradients with respect to {known} only")
+            self._defaults["argnums"] = argnums
+        # Parameters that may be passed by position or left out, with their places.
         first = code.co_argcount - len(values)
         self._optional = list(zip(range(first, code.co_argcount), code.co_varnames[first:], values, strict=False))
         self._arguments = arguments
@@ -55,7 +62,7 @@ class ValueAndGrad(Generic[P, R]):
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (ValueAndGrad, (self.loss, self.grad_output, self.out))
+        return (ValueAndGrad, (self.loss, self.grad_output, self.out, self.argnums))
 
     def __repr__(self) -> str:
         return f"value_and_grad({self.loss!r})"
@@ -66,13 +73,26 @@ _DIFFERENTIABLE: dict[str, Callable[..., Any]] = {
     name: getattr(module, name) for module in (losses, pointwise) for name in module.__all__
 }
 
+_OTHER_ARGUMENTS = {"gaussian_nll_loss": (2,)}
+"""The arguments besides the first with respect to which there is a gradient."""
+
+
+def _native_of(name: str) -> Callable[..., Any]:
+    """Return the native function of a loss, which takes (grad_output, out) before the arguments of the loss."""
+    own: Callable[..., Any] | None = getattr(_native, name, None)
+    return own or partial(_native.pointwise_loss, name.removesuffix("_loss"))
+
 
 def value_and_grad(
-    loss: Callable[P, R], grad_output: Floats | float | None = None, out: Array | Sequence[Array] | None = None
+    loss: Callable[P, R],
+    grad_output: Floats | float | None = None,
+    out: Array | Sequence[Array] | None = None,
+    argnums: int = 0,
 ) -> ValueAndGrad[P, R]:
     """Turn a loss into a function that returns (value, gradient).
 
-    The gradient is with respect to the first argument: of the reduced value, or of the sum of an array-valued one.
+    The gradient is with respect to the first argument (or that of `argnums`): of the reduced value, or of the sum of an
+    array-valued one.
 
     Parameters
     ----------
@@ -83,6 +103,9 @@ def value_and_grad(
     out : array like the first argument (or list of arrays), optional
         Receives the gradient; it may be the first argument itself, which is then overwritten (also where the call is
         interrupted).
+    argnums : int
+        With respect to which argument: 0, or 2 for the variances of :func:`gaussian_nll_loss`, whose dtype the results
+        then have.
 
     Returns
     -------
@@ -94,6 +117,8 @@ def value_and_grad(
     ------
     TypeError
         For anything else than a numeric loss; text losses have no gradient.
+    ValueError
+        Where there is no gradient with respect to the argument that `argnums` names.
 
     Examples
     --------
@@ -106,4 +131,4 @@ def value_and_grad(
     ----------
     ``jax.value_and_grad``.
     """
-    return ValueAndGrad(loss, grad_output, out)
+    return ValueAndGrad(loss, grad_output, out, argnums)

@@ -1,84 +1,645 @@
-//! Losses of single numbers: a curve of the residual r = prediction − target.
+//! Losses of single numbers: a curve of the prediction p and the target t, e = p − t.
 //!
-//! | loss | ℓ(r) | ∂ℓ/∂prediction |
+//! | loss | ℓ(p, t) | ∂ℓ/∂p |
 //! |---|---|---|
-//! | mean squared error | r² | 2 r |
-//! | mean absolute error | ∣r∣ | sign(r), 0 at r = 0 |
+//! | mean squared error | e² | 2 e |
+//! | mean absolute error | ∣e∣ | sign(e), 0 at e = 0 |
+//! | Huber | ½ e² for ∣e∣ ≤ δ, else δ (∣e∣ − ½ δ) | e within ±δ |
+//! | smooth L1 | ½ e² / β for ∣e∣ < β, else ∣e∣ − ½ β | e / β within ±1 |
+//! | log-cosh | ∣e∣ + ln(1 + exp(−2 ∣e∣)) − ln 2 | tanh(e) |
+//! | quantile (pinball) | f max(−q e, (1 − q) e) | −f q for e < 0, f (1 − q) for e > 0, 0 at e = 0 |
+//! | squared logarithmic error | (ln(1 + p) − ln(1 + t))² | 2 (ln(1 + p) − ln(1 + t)) / (1 + p) |
+//! | absolute percentage error | f ∣e∣ / max(∣t∣, ε) | f sign(e) / max(∣t∣, ε) |
+//! | symmetric percentage error | s ∣e∣ / (∣p∣ + ∣t∣) | s (sign(e) − ∣e∣ sign(p) / (∣p∣ + ∣t∣)) / (∣p∣ + ∣t∣) |
+//! | Poisson, p = ln of the rate | exp(p) − t p \[+ Stirling(t)\] | exp(p) − t |
+//! | Poisson, p the rate | p − t ln(p + ε) \[+ Stirling(t)\] | 1 − t / (p + ε) |
+//! | Gaussian, v = max(variance, ε) | ½ (ln v + e² / v) \[+ ½ ln 2π\] | e / v |
+//! | the same of the variance | | ∂ℓ/∂v = ½ (1 / v − e² / v²) |
 //!
-//! A term is an element, times its weight if there are weights; what is masked is never looked at.
+//! Stirling(t) = t ln t − t + ½ ln 2πt for t > 1, else 0. A term is an element, times its weight if there are weights;
+//! what is masked is never looked at.
+//!
+//! Numbers are read in blocks that stay in the first cache; the terms of a block are added in float64 lanes, and the sums
+//! of blocks exactly.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
-use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, f64x8};
 
-use crate::error::Error;
+use crate::error::{Error, subscript};
 use crate::exact::Exact;
 use crate::float::{Element, Float};
-use crate::input::{AnyRows, Sequences, zeros};
+use crate::input::{AnyRows, Rows, Sequences, zeros};
 use crate::loss::{Buffers, Loss, Piece};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
-use crate::simd::rows::tail;
+use crate::simd::elementary::{exp, ln};
 use crate::simd::{Lanes, level};
 
-/// A curve and its slope.
-pub trait Curve: Sync {
-    /// ℓ(r)
-    fn value<S: Simd, V: SimdFloat<S>>(r: V) -> V;
-    /// ℓ'(r)
-    fn slope<S: Simd, V: SimdFloat<S>>(simd: S, r: V) -> V;
+/// What a term is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Point<V> {
+    /// The number of the first argument, with respect to which a slope is.
+    pub prediction: V,
+    /// What it should be.
+    pub target: V,
+    /// A third number, for curves that have one.
+    pub other: V,
 }
 
-/// r²
+/// A curve and its slope. Its parameters are its fields.
+pub trait Curve: Copy + Send + Sync {
+    /// Whether it has a third number.
+    const HAS_OTHER: bool = false;
+    /// ℓ
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S>;
+    /// ∂ℓ/∂prediction
+    fn slope<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S>;
+    /// The argument of which a valid number is refused, and what was expected.
+    const REFUSES: Option<Refusal> = None;
+}
+
+/// Which numbers an argument must not have.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal {
+    /// The argument.
+    pub argument: &'static str,
+    /// Whether it is the third one, rather than the first.
+    pub is_other: bool,
+}
+
+/// A curve that is computed in float64, because logarithms and exponentials are.
+pub trait Smooth: Copy + Send + Sync {
+    /// As in [`Curve`].
+    const HAS_OTHER: bool = false;
+    /// ℓ
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S>;
+    /// ∂ℓ/∂prediction
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S>;
+    /// As in [`Curve`].
+    const REFUSES: Option<Refusal> = None;
+}
+
+/// The same number in every lane.
+#[inline(always)]
+fn all<T: Float, S: Simd>(simd: S, value: f64) -> T::Vector<S> {
+    T::Vector::<S>::splat(simd, T::from_f64(value))
+}
+
+/// 1, −1 or 0; of a NaN the NaN itself.
+#[inline(always)]
+fn sign<S: Simd, V: SimdFloat<S>>(simd: S, x: V) -> V {
+    let zero = V::splat(simd, V::Element::default());
+    let one = V::splat(simd, V::Element::from(1u8));
+    let sign = x.simd_gt(zero).select(one, x.simd_lt(zero).select(zero - one, zero));
+    x.simd_eq(x).select(sign, x)
+}
+
+/// e²
+#[derive(Debug, Clone, Copy)]
 pub struct Squared;
 
 impl Curve for Squared {
     #[inline(always)]
-    fn value<S: Simd, V: SimdFloat<S>>(r: V) -> V {
-        r * r
+    fn value<T: Float, S: Simd>(self, _: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let e = at.prediction - at.target;
+        e * e
     }
 
     #[inline(always)]
-    fn slope<S: Simd, V: SimdFloat<S>>(_: S, r: V) -> V {
-        r + r
+    fn slope<T: Float, S: Simd>(self, _: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let e = at.prediction - at.target;
+        e + e
     }
 }
 
-/// |r|
+/// |e|
+#[derive(Debug, Clone, Copy)]
 pub struct Absolute;
 
 impl Curve for Absolute {
     #[inline(always)]
-    fn value<S: Simd, V: SimdFloat<S>>(r: V) -> V {
-        r.abs()
+    fn value<T: Float, S: Simd>(self, _: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        (at.prediction - at.target).abs()
     }
 
     #[inline(always)]
-    fn slope<S: Simd, V: SimdFloat<S>>(simd: S, r: V) -> V {
-        let zero = V::splat(simd, V::Element::default());
-        let one = V::splat(simd, V::Element::from(1u8));
-        // Of a NaN, the sign is the NaN itself.
-        let sign = r.simd_gt(zero).select(one, r.simd_lt(zero).select(zero - one, zero));
-        r.simd_eq(r).select(sign, r)
+    fn slope<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        sign(simd, at.prediction - at.target)
     }
 }
 
-/// Numbers are read in blocks of this many: both inputs, and what is done with them, stay in the first cache.
+/// A parabola within ±δ, and lines beyond; its slope is at most δ.
+#[derive(Debug, Clone, Copy)]
+pub struct Huber {
+    /// δ > 0
+    pub delta: f64,
+}
+
+impl Curve for Huber {
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let (delta, half) = (all::<T, S>(simd, self.delta), all::<T, S>(simd, 0.5));
+        let e = (at.prediction - at.target).abs();
+        e.simd_le(delta).select(half * e * e, delta * (e - half * delta))
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        within(all::<T, S>(simd, self.delta), at.prediction - at.target)
+    }
+}
+
+/// x within ±most; NaN stays.
+#[inline(always)]
+fn within<S: Simd, V: SimdFloat<S>>(most: V, x: V) -> V {
+    x.simd_gt(most).select(most, x.simd_lt(-most).select(-most, x))
+}
+
+/// A parabola within ±β, and lines beyond; its slope is at most 1.
+#[derive(Debug, Clone, Copy)]
+pub struct SmoothAbsolute {
+    /// β ≥ 0; 0 is the absolute error.
+    pub beta: f64,
+}
+
+impl Curve for SmoothAbsolute {
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let (beta, half) = (all::<T, S>(simd, self.beta), all::<T, S>(simd, 0.5));
+        let e = (at.prediction - at.target).abs();
+        e.simd_lt(beta).select(half * e * e / beta, e - half * beta)
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let beta = all::<T, S>(simd, self.beta);
+        let e = at.prediction - at.target;
+        e.abs().simd_lt(beta).select(e / beta, sign(simd, e))
+    }
+}
+
+/// ln cosh(e)
+#[derive(Debug, Clone, Copy)]
+pub struct LogCosh;
+
+impl Smooth for LogCosh {
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let e = (at.prediction - at.target).abs();
+        let u = exp(simd, e * f64x8::splat(simd, -2.0));
+        e + (ln(simd, u + f64x8::splat(simd, 1.0)) - f64x8::splat(simd, std::f64::consts::LN_2))
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let e = at.prediction - at.target;
+        let (u, one) = (exp(simd, e.abs() * f64x8::splat(simd, -2.0)), f64x8::splat(simd, 1.0));
+        sign(simd, e) * ((one - u) / (one + u))
+    }
+}
+
+/// The pinball: its least mean is at the quantile q.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantile {
+    /// q, the same for all numbers.
+    pub quantile: f64,
+    /// What it is multiplied by.
+    pub factor: f64,
+}
+
+impl Curve for Quantile {
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let other = all::<T, S>(simd, self.quantile);
+        Quantiles { factor: self.factor }.value::<T, S>(simd, Point { other, ..at })
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let other = all::<T, S>(simd, self.quantile);
+        Quantiles { factor: self.factor }.slope::<T, S>(simd, Point { other, ..at })
+    }
+}
+
+/// The same, with q as the third number.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantiles {
+    /// What it is multiplied by.
+    pub factor: f64,
+}
+
+impl Curve for Quantiles {
+    const HAS_OTHER: bool = true;
+
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let (factor, zero) = (all::<T, S>(simd, self.factor), all::<T, S>(simd, 0.0));
+        let e = at.prediction - at.target;
+        let q = at.other;
+        factor * e.simd_lt(zero).select(-(q * e), (all::<T, S>(simd, 1.0) - q) * e)
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let (factor, zero) = (all::<T, S>(simd, self.factor), all::<T, S>(simd, 0.0));
+        let e = at.prediction - at.target;
+        let q = at.other;
+        let above = e.simd_gt(zero).select(all::<T, S>(simd, 1.0) - q, e);
+        factor * e.simd_lt(zero).select(zero - q, above)
+    }
+}
+
+/// The squared difference of ln(1 + x).
+#[derive(Debug, Clone, Copy)]
+pub struct SquaredLogarithmic;
+
+impl Smooth for SquaredLogarithmic {
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let one = f64x8::splat(simd, 1.0);
+        let e = ln(simd, one + at.prediction) - ln(simd, one + at.target);
+        e * e
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let one = f64x8::splat(simd, 1.0);
+        let e = ln(simd, one + at.prediction) - ln(simd, one + at.target);
+        (e + e) / (one + at.prediction)
+    }
+}
+
+/// |e| over |t|
+#[derive(Debug, Clone, Copy)]
+pub struct Percentage {
+    /// What |t| is at least taken for.
+    pub epsilon: f64,
+    /// What it is multiplied by.
+    pub factor: f64,
+}
+
+impl Smooth for Percentage {
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        (at.prediction - at.target).abs() * f64x8::splat(simd, self.factor) / self.size(simd, at.target)
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        sign(simd, at.prediction - at.target) * f64x8::splat(simd, self.factor) / self.size(simd, at.target)
+    }
+}
+
+impl Percentage {
+    #[inline(always)]
+    fn size<S: Simd>(self, simd: S, target: f64x8<S>) -> f64x8<S> {
+        let (size, least) = (target.abs(), f64x8::splat(simd, self.epsilon));
+        size.simd_lt(least).select(least, size)
+    }
+}
+
+/// |e| over |p| + |t|
+#[derive(Debug, Clone, Copy)]
+pub struct SymmetricPercentage {
+    /// The largest value.
+    pub scale: f64,
+    /// What 0 / 0 is.
+    pub zero_division: f64,
+}
+
+impl Smooth for SymmetricPercentage {
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let size = at.prediction.abs() + at.target.abs();
+        let value = (at.prediction - at.target).abs() * f64x8::splat(simd, self.scale) / size;
+        size.simd_eq(f64x8::splat(simd, 0.0)).select(f64x8::splat(simd, self.zero_division), value)
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let (e, zero) = (at.prediction - at.target, f64x8::splat(simd, 0.0));
+        let size = at.prediction.abs() + at.target.abs();
+        let slope = (sign(simd, e) - e.abs() * sign(simd, at.prediction) / size) / size;
+        size.simd_eq(zero).select(zero, slope * f64x8::splat(simd, self.scale))
+    }
+}
+
+/// Minus the log-probability of t under a Poisson distribution with the rate exp(p).
+#[derive(Debug, Clone, Copy)]
+pub struct PoissonOfLogarithm {
+    /// Whether to add an approximation of ln t!, on which no slope depends.
+    pub full: bool,
+}
+
+impl Smooth for PoissonOfLogarithm {
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let value = exp(simd, at.prediction) - at.target * at.prediction;
+        if self.full { value + stirling(simd, at.target) } else { value }
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        exp(simd, at.prediction) - at.target
+    }
+}
+
+/// The same with the rate p.
+#[derive(Debug, Clone, Copy)]
+pub struct Poisson {
+    /// As in [`PoissonOfLogarithm`].
+    pub full: bool,
+    /// What is added to the rate, so that 0 has a logarithm.
+    pub epsilon: f64,
+}
+
+impl Smooth for Poisson {
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let rate = at.prediction + f64x8::splat(simd, self.epsilon);
+        let value = at.prediction - at.target * ln(simd, rate);
+        if self.full { value + stirling(simd, at.target) } else { value }
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let rate = at.prediction + f64x8::splat(simd, self.epsilon);
+        f64x8::splat(simd, 1.0) - at.target / rate
+    }
+}
+
+/// Stirling's approximation of ln t!, for t > 1.
+#[inline(always)]
+fn stirling<S: Simd>(simd: S, t: f64x8<S>) -> f64x8<S> {
+    let half = f64x8::splat(simd, 0.5);
+    let value = t * ln(simd, t) - t + half * ln(simd, t * f64x8::splat(simd, std::f64::consts::TAU));
+    // NaN is not at most 1.
+    t.simd_le(f64x8::splat(simd, 1.0)).select(f64x8::splat(simd, 0.0), value)
+}
+
+/// Minus the log-probability of t under a normal distribution with the mean p, and the variance as third number.
+#[derive(Debug, Clone, Copy)]
+pub struct Gaussian {
+    /// Whether to add ½ ln 2π.
+    pub full: bool,
+    /// What the variance is at least taken for; its slope is passed on all the same.
+    pub epsilon: f64,
+}
+
+impl Gaussian {
+    #[inline(always)]
+    fn value_at<S: Simd>(self, simd: S, e: f64x8<S>, variance: f64x8<S>) -> f64x8<S> {
+        let v = self.clamped(simd, variance);
+        let constant = if self.full { 0.5 * std::f64::consts::TAU.ln() } else { 0.0 };
+        f64x8::splat(simd, 0.5) * (ln(simd, v) + e * e / v) + f64x8::splat(simd, constant)
+    }
+
+    #[inline(always)]
+    fn clamped<S: Simd>(self, simd: S, variance: f64x8<S>) -> f64x8<S> {
+        let least = f64x8::splat(simd, self.epsilon);
+        variance.simd_lt(least).select(least, variance)
+    }
+}
+
+impl Smooth for Gaussian {
+    const HAS_OTHER: bool = true;
+    const REFUSES: Option<Refusal> = Some(Refusal { argument: "variances", is_other: true });
+
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        self.value_at(simd, at.prediction - at.target, at.other)
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        (at.prediction - at.target) / self.clamped(simd, at.other)
+    }
+}
+
+/// The same, with the variance as first number and the mean as third.
+#[derive(Debug, Clone, Copy)]
+pub struct GaussianOfVariance(pub Gaussian);
+
+impl Smooth for GaussianOfVariance {
+    const HAS_OTHER: bool = true;
+    const REFUSES: Option<Refusal> = Some(Refusal { argument: "variances", is_other: false });
+
+    #[inline(always)]
+    fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        self.0.value_at(simd, at.other - at.target, at.prediction)
+    }
+
+    #[inline(always)]
+    fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let (e, v) = (at.other - at.target, self.0.clamped(simd, at.prediction));
+        f64x8::splat(simd, 0.5) * (f64x8::splat(simd, 1.0) - e * e / v) / v
+    }
+}
+
+/// |t|, which metrics divide by.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetSize;
+
+impl Curve for TargetSize {
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        // A prediction that is NaN makes no pair.
+        let p = at.prediction;
+        p.simd_eq(p).select(at.target.abs(), all::<T, S>(simd, f64::NAN))
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, _: Point<T::Vector<S>>) -> T::Vector<S> {
+        all::<T, S>(simd, 0.0)
+    }
+}
+
+/// 1: summed, the weight of what is valid.
+#[derive(Debug, Clone, Copy)]
+pub struct One;
+
+impl Curve for One {
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, _: Point<T::Vector<S>>) -> T::Vector<S> {
+        all::<T, S>(simd, 1.0)
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, _: Point<T::Vector<S>>) -> T::Vector<S> {
+        all::<T, S>(simd, 0.0)
+    }
+}
+
+/// 1 where the target lies from p to the third number, else 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Inside;
+
+impl Curve for Inside {
+    const HAS_OTHER: bool = true;
+
+    #[inline(always)]
+    fn value<T: Float, S: Simd>(self, simd: S, at: Point<T::Vector<S>>) -> T::Vector<S> {
+        let Point { prediction: lower, target, other: upper } = at;
+        let (zero, one) = (all::<T, S>(simd, 0.0), all::<T, S>(simd, 1.0));
+        let is_below_upper = target.simd_le(upper).select(one, target.simd_gt(upper).select(zero, target + upper));
+        target
+            .simd_ge(lower)
+            .select(is_below_upper, target.simd_lt(lower).select(zero * is_below_upper, target + lower))
+    }
+
+    #[inline(always)]
+    fn slope<T: Float, S: Simd>(self, simd: S, _: Point<T::Vector<S>>) -> T::Vector<S> {
+        all::<T, S>(simd, 0.0)
+    }
+}
+
+/// What a loss asks of a curve, block by block: there is one loss for all of them.
+pub trait Kernel<F>: Send + Sync {
+    /// [`Curve::HAS_OTHER`]
+    fn has_other(&self) -> bool;
+    /// [`Curve::REFUSES`]
+    fn refuses(&self) -> Option<Refusal>;
+    /// Σ ℓ
+    fn sum(&self, block: Block<'_, F>) -> f64;
+    /// ℓ of each number
+    fn values(&self, block: Block<'_, F>, out: &mut [F]);
+    /// ∂ℓ/∂prediction of each number, times its factor
+    fn slopes(&self, block: Block<'_, F>, factors: &[F], out: &mut [F]);
+}
+
+/// A curve that is computed in the type of the numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Direct<C>(pub C);
+
+impl<C: Curve, F: Float> Kernel<F> for Direct<C> {
+    fn has_other(&self) -> bool {
+        C::HAS_OTHER
+    }
+
+    fn refuses(&self) -> Option<Refusal> {
+        C::REFUSES
+    }
+
+    fn sum(&self, block: Block<'_, F>) -> f64 {
+        dispatch!(level(), simd => sum_in(simd, self.0, block))
+    }
+
+    fn values(&self, block: Block<'_, F>, out: &mut [F]) {
+        dispatch!(level(), simd => values_in(simd, self.0, block, out));
+    }
+
+    fn slopes(&self, block: Block<'_, F>, factors: &[F], out: &mut [F]) {
+        dispatch!(level(), simd => slopes_in(simd, self.0, block, factors, out));
+    }
+}
+
+/// A curve of numbers of either width.
+pub trait AnyCurve: Kernel<f32> + Kernel<f64> {}
+
+impl<K: Kernel<f32> + Kernel<f64>> AnyCurve for K {}
+
+/// A curve that is computed in float64, whatever the numbers are: a part of a block at a time, in the first cache.
+#[derive(Debug, Clone, Copy)]
+pub struct InDouble<C>(pub C);
+
+/// How many numbers are widened at a time.
+const PART: usize = 128;
+
+impl<C: Smooth> InDouble<C> {
+    /// Gives every part of a block, with its values or slopes.
+    fn each_part<F: Float>(self, block: Block<'_, F>, is_slope: bool, mut take: impl FnMut(Range<usize>, &[f64])) {
+        let (mut prediction, mut target, mut other, mut out) = ([0.0; PART], [0.0; PART], [0.0; PART], [0.0; PART]);
+        let length = block.prediction.len();
+        for first in (0..length).step_by(PART) {
+            let part = first..length.min(first + PART);
+            widen(&block.prediction[part.clone()], &mut prediction);
+            widen(&block.target[part.clone()], &mut target);
+            if C::HAS_OTHER {
+                widen(&block.other[part.clone()], &mut other);
+            }
+            // What lies behind the numbers of the last part is computed too, and not looked at.
+            let vectors = part.len().div_ceil(8);
+            let wide = Block { prediction: &prediction[..8 * vectors], target: &target, other: &other };
+            dispatch!(level(), simd => smooth_in(simd, self.0, wide, is_slope, &mut out));
+            take(part.clone(), &out[..part.len()]);
+        }
+    }
+}
+
+fn widen<F: Float>(numbers: &[F], wide: &mut [f64]) {
+    for (wide, number) in wide.iter_mut().zip(numbers) {
+        *wide = number.to_f64();
+    }
+}
+
+#[inline(always)]
+fn smooth_in<C: Smooth, S: Simd>(simd: S, curve: C, block: Block<'_, f64>, is_slope: bool, out: &mut [f64]) {
+    let numbers = block.prediction.chunks_exact(8).zip(block.target.chunks_exact(8)).zip(block.other.chunks_exact(8));
+    for (((prediction, target), other), out) in numbers.zip(out.chunks_exact_mut(8)) {
+        let load = |numbers: &[f64]| f64x8::from_slice(simd, numbers);
+        let at = Point { prediction: load(prediction), target: load(target), other: load(other) };
+        let result = if is_slope { curve.slope(simd, at) } else { curve.value(simd, at) };
+        result.store_slice(out);
+    }
+}
+
+impl<C: Smooth, F: Float> Kernel<F> for InDouble<C> {
+    fn has_other(&self) -> bool {
+        C::HAS_OTHER
+    }
+
+    fn refuses(&self) -> Option<Refusal> {
+        C::REFUSES
+    }
+
+    fn sum(&self, block: Block<'_, F>) -> f64 {
+        let mut sum = 0.0;
+        self.each_part(block, false, |_, values| sum += dispatch!(level(), simd => plain_sum_in(simd, values)));
+        sum
+    }
+
+    fn values(&self, block: Block<'_, F>, out: &mut [F]) {
+        self.each_part(block, false, |part, values| {
+            for (out, value) in out[part].iter_mut().zip(values) {
+                *out = F::from_f64(*value);
+            }
+        });
+    }
+
+    fn slopes(&self, block: Block<'_, F>, factors: &[F], out: &mut [F]) {
+        self.each_part(block, true, |part, slopes| {
+            for ((out, slope), factor) in out[part.clone()].iter_mut().zip(slopes).zip(&factors[part]) {
+                *out = F::from_f64(*slope * factor.to_f64());
+            }
+        });
+    }
+}
+
+/// Numbers are read in blocks of this many: all inputs, and what is done with them, stay in the first cache.
 const BLOCK: usize = 1024;
 /// A piece is this many numbers.
 const GRAIN: usize = 64 * BLOCK;
 
 /// A pointwise loss with its checked inputs.
-pub struct Pointwise<'a, C, E> {
-    /// Which curve.
-    curve: PhantomData<C>,
+pub struct Pointwise<'a, E: Element> {
+    curve: &'a dyn Kernel<E::Float>,
     predictions: Sequences<'a, E>,
-    targets: Vec<AnyRows<'a>>,
+    targets: Vec<PerNumber<AnyRows<'a>>>,
+    other: Option<Other<'a>>,
     /// The valid numbers of each sequence: its length times the numbers of a step.
     valid: Vec<usize>,
     factors: Factors<'a>,
+    longest: usize,
+}
+
+/// The third number of every term.
+pub enum Other<'a> {
+    /// One for each number.
+    Numbers(Vec<AnyRows<'a>>),
+    /// One for each column of a step.
+    Columns(Vec<f64>),
 }
 
 /// What each number counts for.
@@ -87,13 +648,15 @@ pub struct Factors<'a> {
     pub mask: Option<Vec<PerNumber<MaskRows<'a>>>>,
     /// Weights, for each sequence.
     pub weights: Option<Vec<PerNumber<AnyRows<'a>>>>,
+    /// Whether terms with a NaN in them are not valid.
+    pub omits_nan: bool,
 }
 
 /// Rows of a mask: bytes, any but 0 is valid.
-pub type MaskRows<'a> = crate::input::Rows<'a, u8>;
+pub type MaskRows<'a> = Rows<'a, u8>;
 
 /// Something that is given for every number, or for every step of `width` numbers.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct PerNumber<R> {
     /// Where it is read.
     pub rows: R,
@@ -101,93 +664,264 @@ pub struct PerNumber<R> {
     pub width: usize,
 }
 
+impl PerNumber<AnyRows<'_>> {
+    /// What belongs to the numbers of a block.
+    fn block<'s, F: Float>(&'s self, block: Range<usize>, narrow: &'s mut [F], spread: &'s mut [F]) -> &'s [F] {
+        if self.width == 1 {
+            return self.rows.block(block, narrow);
+        }
+        let values = self.rows.block(self.steps(&block), narrow);
+        let spread = &mut spread[..block.len()];
+        lay_out(values, block.start % self.width, self.width, spread, |value| value);
+        spread
+    }
+}
+
+impl<R> PerNumber<R> {
+    /// The steps that the numbers of a block belong to.
+    fn steps(&self, block: &Range<usize>) -> Range<usize> {
+        block.start / self.width..block.end.div_ceil(self.width)
+    }
+}
+
+/// Writes the value of each step for all of its numbers; of the first step, `done` numbers lie before.
+#[inline(always)]
+fn lay_out<G: Copy, F: Copy>(values: &[G], done: usize, width: usize, out: &mut [F], convert: impl Fn(G) -> F) {
+    let (first, rest) = out.split_at_mut((width - done).min(out.len()));
+    first.fill(convert(values[0]));
+    for (out, value) in rest.chunks_mut(width).zip(&values[1..]) {
+        out.fill(convert(*value));
+    }
+}
+
 /// What a thread keeps.
 pub struct Scratch<F> {
     buffers: Buffers<F>,
-    target: Vec<F>,
+    inputs: Inputs<F>,
     weights: Weights<F>,
-    /// The derivative of the result with respect to each term of a block.
+    /// The derivative of the result with respect to each term of a block, and the same as it is computed with.
     upstream: Vec<f64>,
+    factors: Vec<F>,
+}
+
+/// Where numbers go that cannot be read where they lie.
+struct Inputs<F> {
     narrow: Vec<F>,
+    target: Vec<F>,
+    other: Vec<F>,
 }
 
 /// What the numbers of a block count for.
 struct Weights<F> {
+    narrow: Vec<F>,
     weight: Vec<F>,
-    keep: Vec<bool>,
+    bytes: Vec<u8>,
+    /// 1 where a number is valid, else 0.
+    keep: Vec<F>,
+    ones: Vec<F>,
+}
+
+/// The numbers of a block, of each argument as many.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a, F> {
+    /// The first argument.
+    pub prediction: &'a [F],
+    /// The second.
+    pub target: &'a [F],
+    /// The third; empty where there is none.
+    pub other: &'a [F],
+}
+
+/// What they count for.
+#[derive(Clone, Copy)]
+struct Weighed<'a, F> {
+    weight: &'a [F],
+    keep: &'a [F],
 }
 
 impl<F: Float> Weights<F> {
-    fn new() -> Result<Self, Error> {
-        Ok(Self { weight: zeros(BLOCK)?, keep: zeros(BLOCK)? })
-    }
-
-    fn resize(&mut self, length: usize) {
-        self.weight.resize(length, F::default());
-        self.keep.resize(length, false);
-    }
-
-    /// Multiplies by the weights; what is masked becomes exactly 0.
-    fn apply(&self, values: &mut [F]) {
-        for ((value, weight), keep) in values.iter_mut().zip(&self.weight).zip(&self.keep) {
-            *value = if *keep { *value * *weight } else { F::default() };
-        }
+    fn new(room: usize) -> Result<Self, Error> {
+        let mut ones = zeros(room)?;
+        ones.fill(F::from_f64(1.0));
+        let (narrow, weight, bytes, keep) = (zeros(room)?, zeros(room)?, zeros(room)?, zeros(room)?);
+        Ok(Self { narrow, weight, bytes, keep, ones })
     }
 }
 
-impl<'a, C: Curve, E: Element> Pointwise<'a, C, E> {
-    /// Puts checked inputs together; `lengths` are in steps.
+impl<'a, E: Element> Pointwise<'a, E> {
+    /// Puts checked inputs together; `lengths` are in steps. Where NaN is omitted, `predictions` must not be read in place:
+    /// they are read once more, to see what is valid.
     pub fn new(
+        curve: &'a dyn Kernel<E::Float>,
         predictions: Sequences<'a, E>,
-        targets: Vec<AnyRows<'a>>,
+        targets: Vec<PerNumber<AnyRows<'a>>>,
+        other: Option<Other<'a>>,
         lengths: &[usize],
         factors: Factors<'a>,
     ) -> Self {
+        assert!(!(factors.omits_nan && predictions.in_place), "what is written over cannot be read twice");
+        assert_eq!(curve.has_other(), other.is_some(), "a third number for every curve that has one");
         let width = predictions.width;
-        let valid = lengths.iter().map(|length| length * width).collect();
-        Self { curve: PhantomData, predictions, targets, valid, factors }
+        let valid: Vec<usize> = lengths.iter().map(|length| length * width).collect();
+        let longest = valid.iter().copied().max().unwrap_or(0);
+        let other = other.map(|other| match other {
+            // Repeated, so that a block may begin at any column.
+            Other::Columns(columns) => {
+                Other::Columns(columns.iter().copied().cycle().take(columns.len() + BLOCK).collect())
+            }
+            numbers @ Other::Numbers(_) => numbers,
+        });
+        Self { curve, predictions, targets, other, valid, factors, longest }
     }
 
     fn is_weighed(&self) -> bool {
-        self.factors.mask.is_some() || self.factors.weights.is_some()
+        self.factors.mask.is_some() || self.factors.weights.is_some() || self.factors.omits_nan
     }
 
-    /// What numbers `first..` of a sequence count for, as many as there is room for.
-    fn weigh(&self, sequence: usize, first: usize, weights: &mut Weights<E::Float>, scratch: &mut [E::Float]) {
-        let Weights { weight, keep } = weights;
-        match &self.factors.weights {
-            None => weight.fill(E::Float::from_f64(1.0)),
-            Some(all) => {
-                let PerNumber { rows, width } = all[sequence];
-                let steps = first / width..(first + weight.len()).div_ceil(width);
-                let values = rows.block(steps.clone(), scratch);
-                spread(first, weight.len(), width, |step, numbers| weight[numbers].fill(values[step - steps.start]));
+    /// How many numbers a block has at most.
+    fn room(&self) -> usize {
+        self.longest.min(BLOCK)
+    }
+
+    fn inputs(&self) -> Result<Inputs<E::Float>, Error> {
+        let room = self.room();
+        let other = if self.other.is_some() { room } else { 0 };
+        Ok(Inputs { narrow: zeros(room)?, target: zeros(room)?, other: zeros(other)? })
+    }
+
+    /// Target and third number of a block.
+    fn others<'s>(
+        &'s self,
+        sequence: usize,
+        block: &Range<usize>,
+        inputs: &'s mut Inputs<E::Float>,
+    ) -> (&'s [E::Float], &'s [E::Float]) {
+        let Inputs { narrow, target, other } = inputs;
+        let target = self.targets[sequence].block(block.clone(), narrow, target);
+        let other = match &self.other {
+            None => &[][..],
+            Some(Other::Numbers(rows)) => rows[sequence].block(block.clone(), other),
+            Some(Other::Columns(columns)) => {
+                let first = block.start % self.predictions.width;
+                let other = &mut other[..block.len()];
+                for (other, column) in other.iter_mut().zip(&columns[first..]) {
+                    *other = E::Float::from_f64(*column);
+                }
+                other
             }
+        };
+        (target, other)
+    }
+
+    /// What the numbers of a block count for.
+    fn weigh<'s>(
+        &'s self,
+        sequence: usize,
+        range: &Range<usize>,
+        block: Block<'_, E::Float>,
+        weights: &'s mut Weights<E::Float>,
+    ) -> Weighed<'s, E::Float> {
+        let Weights { narrow, weight, bytes, keep, ones } = weights;
+        let ones = &ones[..range.len()];
+        let weight = match &self.factors.weights {
+            None => ones,
+            Some(all) => all[sequence].block(range.clone(), narrow, weight),
+        };
+        if self.factors.mask.is_none() && !self.factors.omits_nan {
+            return Weighed { weight, keep: ones };
         }
+        let keep = &mut keep[..range.len()];
         match &self.factors.mask {
-            None => keep.fill(true),
+            None => keep.fill(E::Float::from_f64(1.0)),
             Some(all) => {
-                let PerNumber { rows, width } = all[sequence];
-                spread(first, keep.len(), width, |step, numbers| {
-                    keep[numbers].fill(rows.row(step / rows.width())[step % rows.width()] != 0);
-                });
+                let mask = &all[sequence];
+                let bytes = bytes_of(&mask.rows, mask.steps(range), bytes);
+                dispatch!(level(), simd => keep_in(simd, bytes, range.start % mask.width, mask.width, keep));
             }
+        }
+        if self.factors.omits_nan {
+            let numbers = [block.prediction, block.target, block.other];
+            for numbers in numbers {
+                dispatch!(level(), simd => omit_nan_in(simd, numbers, keep));
+            }
+        }
+        Weighed { weight, keep }
+    }
+
+    /// A valid number that the curve refuses.
+    #[cold]
+    fn refusal(&self, refusal: Refusal, sequence: usize, number: usize, value: f64) -> Error {
+        let structure = &self.predictions.structure;
+        let width = self.predictions.width;
+        let mut index = structure.index(sequence, Some(number / width));
+        if !self.predictions.inner().is_empty() {
+            index.push(number % width);
+        }
+        let argument = match structure.ragged {
+            true => subscript(refusal.argument, &index[..1]) + &subscript("", &index[1..]),
+            false => subscript(refusal.argument, &index),
+        };
+        Error::Value(format!("{argument} is {value}, expected at least 0"))
+    }
+
+    fn check(
+        &self,
+        refusal: Refusal,
+        sequence: usize,
+        first: usize,
+        block: Block<'_, E::Float>,
+        weighed: Option<Weighed<'_, E::Float>>,
+    ) -> Result<(), Error> {
+        let numbers = if refusal.is_other { block.other } else { block.prediction };
+        let zero = E::Float::default();
+        let refused =
+            |&index: &usize| numbers[index] < zero && weighed.is_none_or(|weighed| weighed.keep[index] > zero);
+        match (0..numbers.len()).find(refused) {
+            None => Ok(()),
+            Some(index) => Err(self.refusal(refusal, sequence, first + index, numbers[index].to_f64())),
         }
     }
 }
 
-/// Calls `each` for every step that numbers `first..first + count` belong to, with those numbers, counted from `first`.
-fn spread(first: usize, count: usize, width: usize, mut each: impl FnMut(usize, Range<usize>)) {
-    let mut done = 0;
-    while done < count {
-        let step = (first + done) / width;
-        let end = count.min((step + 1) * width - first);
-        each(step, done..end);
-        done = end;
+/// Bytes `range` of all rows put one after another.
+fn bytes_of<'s>(rows: &MaskRows<'s>, range: Range<usize>, scratch: &'s mut [u8]) -> &'s [u8] {
+    if let Some(bytes) = rows.contiguous(range.clone()) {
+        return bytes;
+    }
+    let scratch = &mut scratch[..range.len()];
+    let mut at = range.start;
+    while at < range.end {
+        let column = at % rows.width();
+        let count = (rows.width() - column).min(range.end - at);
+        let into = at - range.start;
+        scratch[into..into + count].copy_from_slice(&rows.row(at / rows.width())[column..column + count]);
+        at += count;
+    }
+    scratch
+}
+
+#[inline(always)]
+fn keep_in<F: Float, S: Simd>(_: S, bytes: &[u8], done: usize, width: usize, keep: &mut [F]) {
+    let (zero, one) = (F::default(), F::from_f64(1.0));
+    let convert = |byte: u8| if byte == 0 { zero } else { one };
+    if width == 1 {
+        for (keep, &byte) in keep.iter_mut().zip(bytes) {
+            *keep = convert(byte);
+        }
+    } else {
+        lay_out(bytes, done, width, keep, convert);
     }
 }
 
-impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
+#[inline(always)]
+fn omit_nan_in<F: Float, S: Simd>(_: S, numbers: &[F], keep: &mut [F]) {
+    for (keep, number) in keep.iter_mut().zip(numbers) {
+        // Only NaN differs from itself.
+        *keep = if number.partial_cmp(number).is_some() { *keep } else { F::default() };
+    }
+}
+
+impl<E: Element> Loss for Pointwise<'_, E> {
     type Element = E;
     type Scratch = Scratch<E::Float>;
 
@@ -196,12 +930,13 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
     }
 
     fn scratch(&self) -> Result<Self::Scratch, Error> {
+        let room = self.room();
         Ok(Scratch {
-            buffers: Buffers::new(BLOCK)?,
-            target: zeros(BLOCK)?,
-            weights: Weights::new()?,
-            upstream: zeros(BLOCK)?,
-            narrow: zeros(BLOCK)?,
+            buffers: Buffers::new(room)?,
+            inputs: self.inputs()?,
+            weights: Weights::new(if self.is_weighed() { room } else { 0 })?,
+            upstream: zeros(room)?,
+            factors: zeros(room)?,
         })
     }
 
@@ -223,17 +958,26 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
             weight.add(valid as f64);
             return Measure::of(valid);
         }
-        let mut weights = Weights { weight: vec![E::Float::default(); BLOCK], keep: vec![false; BLOCK] };
-        let mut scratch = [E::Float::default(); BLOCK];
-        let mut count = 0;
+        let memory = "a block of memory";
+        let mut inputs = self.inputs().expect(memory);
+        let mut weights = Weights::new(self.room()).expect(memory);
+        let mut own: Vec<E::Float> = zeros(self.room()).expect(memory);
+        let mut valid_count = 0.0;
         for first in (0..valid).step_by(BLOCK) {
-            weights.resize(BLOCK.min(valid - first));
-            self.weigh(sequence, first, &mut weights, &mut scratch);
-            count += weights.keep.iter().filter(|keep| **keep).count();
-            let kept = weights.weight.iter().zip(&weights.keep).filter(|(_, keep)| **keep);
-            weight.add(kept.map(|(weight, _)| weight.to_f64()).sum());
+            let range = first..valid.min(first + BLOCK);
+            let nothing = Block { prediction: &[], target: &[], other: &[] };
+            let block = if self.factors.omits_nan {
+                let (target, other) = self.others(sequence, &range, &mut inputs);
+                Block { prediction: self.predictions.rows[sequence].block(range.clone(), &mut own), target, other }
+            } else {
+                nothing
+            };
+            let weighed = self.weigh(sequence, &range, block, &mut weights);
+            let (count, weight_of_block) = dispatch!(level(), simd => weight_in(simd, weighed));
+            valid_count += count;
+            weight.add(weight_of_block);
         }
-        Measure::of(count)
+        Measure::of(valid_count as usize)
     }
 
     fn cost(&self, sequence: usize) -> usize {
@@ -241,38 +985,46 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
-        let Scratch { buffers, target, weights, upstream, narrow } = scratch;
+        let Scratch { buffers, inputs, weights, upstream, factors } = scratch;
         let (sequence, start, end) = (piece.sequence, piece.terms.start, piece.terms.end);
+        let factor = piece.factor();
+        if let Some(factor) = factor {
+            factors.fill(E::Float::from_f64(factor));
+        }
         for first in (start..end).step_by(BLOCK) {
-            let block = first..end.min(first + BLOCK);
-            let local = first - start..block.end - start;
-            ticker.tick(block.len())?;
-            let weights = if self.is_weighed() {
-                weights.resize(block.len());
-                self.weigh(sequence, first, weights, narrow);
-                Some(&*weights)
-            } else {
-                None
-            };
-            let target = self.targets[sequence].block(block.clone(), target);
+            let range = first..end.min(first + BLOCK);
+            let local = first - start..range.end - start;
+            ticker.tick(range.len())?;
+            let (target, other) = self.others(sequence, &range, inputs);
             let mut sum = None;
             let values = piece.values.as_mut().map(|values| &mut values[local.clone()]);
-            piece.strip.read_block(block.clone(), start, buffers, |prediction| match values {
-                Some(values) => terms::<C, _>(prediction, target, weights, values),
-                None => sum = Some(sum_of_terms::<C, _>(prediction, target, weights)),
-            });
+            let weighed = piece.strip.read_block(range.clone(), start, buffers, |prediction| {
+                let block = Block { prediction, target, other };
+                let weighed = self.is_weighed().then(|| self.weigh(sequence, &range, block, weights));
+                if let Some(refusal) = self.curve.refuses() {
+                    self.check(refusal, sequence, first, block, weighed)?;
+                }
+                match values {
+                    Some(values) => terms(self.curve, block, weighed, values),
+                    None => sum = Some(sum_of_terms(self.curve, block, weighed)),
+                }
+                Ok(weighed)
+            })?;
             if let Some(sum) = sum {
                 piece.add(sum);
             }
             if piece.wants_gradient() {
                 // The block is read again, from the first cache.
-                for (narrow, factor) in narrow.iter_mut().zip(piece.factors(local, upstream)) {
-                    *narrow = E::Float::from_f64(*factor);
+                if factor.is_none() {
+                    for (narrow, factor) in factors.iter_mut().zip(piece.factors(local, upstream)) {
+                        *narrow = E::Float::from_f64(*factor);
+                    }
                 }
-                piece.strip.read_and_write_block(block, start, buffers, |prediction, out| {
-                    dispatch!(level(), simd => slopes_in::<C, _, _>(simd, prediction, target, narrow, out));
-                    if let Some(weights) = weights {
-                        weights.apply(out);
+                piece.strip.read_and_write_block(range, start, buffers, |prediction, out| {
+                    let block = Block { prediction, target, other };
+                    self.curve.slopes(block, factors, out);
+                    if let Some(weighed) = weighed {
+                        dispatch!(level(), simd => apply_in(simd, weighed, out));
                     }
                 });
             }
@@ -281,42 +1033,110 @@ impl<C: Curve, E: Element> Loss for Pointwise<'_, C, E> {
     }
 }
 
-/// Σ weight ℓ(prediction − target) over a block.
-fn sum_of_terms<C: Curve, F: Float>(prediction: &[F], target: &[F], weights: Option<&Weights<F>>) -> f64 {
-    if weights.is_none() {
-        return dispatch!(level(), simd => sum_in::<C, _, _>(simd, prediction, target));
+/// Σ weight ℓ over a block.
+fn sum_of_terms<F: Float>(curve: &dyn Kernel<F>, block: Block<'_, F>, weighed: Option<Weighed<'_, F>>) -> f64 {
+    if weighed.is_none() {
+        return curve.sum(block);
     }
     let mut values = [F::default(); BLOCK];
-    let values = &mut values[..prediction.len()];
-    terms::<C, _>(prediction, target, weights, values);
+    let values = &mut values[..block.prediction.len()];
+    terms(curve, block, weighed, values);
     dispatch!(level(), simd => plain_sum_in(simd, values))
 }
 
-/// weight ℓ(prediction − target), and exactly 0 where it is masked.
-fn terms<C: Curve, F: Float>(prediction: &[F], target: &[F], weights: Option<&Weights<F>>, values: &mut [F]) {
-    dispatch!(level(), simd => values_in::<C, _, _>(simd, prediction, target, values));
-    if let Some(weights) = weights {
-        weights.apply(values);
+/// weight ℓ, and exactly 0 where it is masked.
+fn terms<F: Float>(curve: &dyn Kernel<F>, block: Block<'_, F>, weighed: Option<Weighed<'_, F>>, values: &mut [F]) {
+    curve.values(block, values);
+    if let Some(weighed) = weighed {
+        dispatch!(level(), simd => apply_in(simd, weighed, values));
     }
 }
 
+/// Multiplies by the weights; what is masked becomes exactly 0.
 #[inline(always)]
-fn sum_in<C: Curve, T: Lanes, S: Simd>(simd: S, prediction: &[T], target: &[T]) -> f64 {
+fn apply_in<T: Float, S: Simd>(_: S, weighed: Weighed<'_, T>, values: &mut [T]) {
+    for ((value, weight), keep) in values.iter_mut().zip(weighed.weight).zip(weighed.keep) {
+        *value = if *keep > T::default() { *value * *weight } else { T::default() };
+    }
+}
+
+/// How many numbers are valid, and their weight.
+#[inline(always)]
+fn weight_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>) -> (f64, f64) {
+    let zero = T::Vector::<S>::splat(simd, T::default());
+    let (mut counts, mut sum) = (T::zero(simd), T::zero(simd));
+    let mut keeps = weighed.keep.chunks_exact(T::LANES);
+    let mut weights = weighed.weight.chunks_exact(T::LANES);
+    for (keep, weight) in (&mut keeps).zip(&mut weights) {
+        let keep = T::Vector::<S>::from_slice(simd, keep);
+        counts = T::accumulate(counts, keep);
+        let weight = keep.simd_gt(zero).select(T::Vector::<S>::from_slice(simd, weight), zero);
+        sum = T::accumulate(sum, weight);
+    }
+    if !keeps.remainder().is_empty() {
+        let keep = short(simd, keeps.remainder());
+        counts = T::accumulate(counts, keep);
+        sum = T::accumulate(sum, keep.simd_gt(zero).select(short(simd, weights.remainder()), zero));
+    }
+    (T::fold(counts), T::fold(sum))
+}
+
+impl<F: Lanes> Block<'_, F> {
+    /// A vector of terms from number `first` on.
+    #[inline(always)]
+    fn at<C: Curve, S: Simd>(&self, simd: S, _: C, first: usize) -> Point<F::Vector<S>> {
+        let load = |numbers: &[F]| F::Vector::<S>::from_slice(simd, &numbers[first..first + F::LANES]);
+        let (prediction, target) = (load(self.prediction), load(self.target));
+        let other = if C::HAS_OTHER { load(self.other) } else { prediction };
+        Point { prediction, target, other }
+    }
+
+    /// The terms of a block that is shorter than a vector; what fills it up is 0.
+    #[inline(always)]
+    fn short<C: Curve, S: Simd>(&self, simd: S, _: C) -> Point<F::Vector<S>> {
+        let (prediction, target) = (short(simd, self.prediction), short(simd, self.target));
+        let other = if C::HAS_OTHER { short(simd, self.other) } else { prediction };
+        Point { prediction, target, other }
+    }
+}
+
+/// A vector of fewer numbers than it has lanes, filled up with 0.
+#[inline(always)]
+fn short<T: Lanes, S: Simd>(simd: S, numbers: &[T]) -> T::Vector<S> {
+    let mut lanes = [T::default(); 16];
+    for (lane, number) in lanes.iter_mut().zip(numbers) {
+        *lane = *number;
+    }
+    T::Vector::<S>::from_slice(simd, &lanes[..T::LANES])
+}
+
+#[inline(always)]
+fn sum_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>) -> f64 {
+    let length = block.prediction.len();
+    let zero = T::Vector::<S>::splat(simd, T::default());
     // Two chains of sums hide the latency of the additions.
     let mut sums = [T::zero(simd); 2];
-    let mut odd = 0;
-    let mut predictions = prediction.chunks_exact(T::LANES);
-    let mut targets = target.chunks_exact(T::LANES);
-    for (p, t) in (&mut predictions).zip(&mut targets) {
-        let r = T::Vector::<S>::from_slice(simd, p) - T::Vector::<S>::from_slice(simd, t);
-        sums[odd] = T::accumulate(sums[odd], C::value(r));
-        odd ^= 1;
+    let mut first = 0;
+    while first + 2 * T::LANES <= length {
+        sums[0] = T::accumulate(sums[0], curve.value::<T, S>(simd, block.at(simd, curve, first)));
+        sums[1] = T::accumulate(sums[1], curve.value::<T, S>(simd, block.at(simd, curve, first + T::LANES)));
+        first += 2 * T::LANES;
     }
-    if !predictions.remainder().is_empty() {
-        // The rest of the vector is 0 − 0, and every curve is 0 there.
-        let zero = T::default();
-        let r = tail::<T, S>(simd, predictions.remainder(), zero) - tail::<T, S>(simd, targets.remainder(), zero);
-        sums[odd] = T::accumulate(sums[odd], C::value(r));
+    if first + T::LANES <= length {
+        sums[0] = T::accumulate(sums[0], curve.value::<T, S>(simd, block.at(simd, curve, first)));
+        first += T::LANES;
+    }
+    let rest = length - first;
+    if rest > 0 {
+        // What fills the last vector up counts nothing: lanes that were read before, or zeros.
+        let (point, steps, is_short) = match length < T::LANES {
+            true => (block.short(simd, curve), &T::STEPS[T::LANES - rest..][..T::LANES], true),
+            false => (block.at(simd, curve, length - T::LANES), &T::STEPS[rest..][..T::LANES], false),
+        };
+        let value = curve.value::<T, S>(simd, point);
+        let is_late = T::Vector::<S>::from_slice(simd, steps).simd_gt(zero);
+        let value = if is_short { is_late.select(zero, value) } else { is_late.select(value, zero) };
+        sums[1] = T::accumulate(sums[1], value);
     }
     T::fold(sums[0]) + T::fold(sums[1])
 }
@@ -329,26 +1149,41 @@ fn plain_sum_in<T: Lanes, S: Simd>(simd: S, values: &[T]) -> f64 {
         sum = T::accumulate(sum, T::Vector::<S>::from_slice(simd, chunk));
     }
     if !chunks.remainder().is_empty() {
-        sum = T::accumulate(sum, tail::<T, S>(simd, chunks.remainder(), T::default()));
+        sum = T::accumulate(sum, short(simd, chunks.remainder()));
     }
     T::fold(sum)
 }
 
 #[inline(always)]
-fn values_in<C: Curve, T: Lanes, S: Simd>(simd: S, prediction: &[T], target: &[T], out: &mut [T]) {
-    for ((p, t), out) in prediction.chunks(T::LANES).zip(target.chunks(T::LANES)).zip(out.chunks_mut(T::LANES)) {
-        let r = tail::<T, S>(simd, p, T::default()) - tail::<T, S>(simd, t, T::default());
-        out.copy_from_slice(&C::value(r).as_slice()[..out.len()]);
+fn values_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>, out: &mut [T]) {
+    if out.len() < T::LANES {
+        let value = curve.value::<T, S>(simd, block.short(simd, curve));
+        out.copy_from_slice(&value.as_slice()[..out.len()]);
+        return;
+    }
+    for first in starts::<T>(out.len()) {
+        let value = curve.value::<T, S>(simd, block.at(simd, curve, first));
+        value.store_slice(&mut out[first..first + T::LANES]);
     }
 }
 
 #[inline(always)]
-fn slopes_in<C: Curve, T: Lanes, S: Simd>(simd: S, prediction: &[T], target: &[T], factor: &[T], out: &mut [T]) {
-    let inputs = prediction.chunks(T::LANES).zip(target.chunks(T::LANES)).zip(factor.chunks(T::LANES));
-    for (((p, t), f), out) in inputs.zip(out.chunks_mut(T::LANES)) {
-        let zero = T::default();
-        let r = tail::<T, S>(simd, p, zero) - tail::<T, S>(simd, t, zero);
-        let slope = C::slope(simd, r) * tail::<T, S>(simd, &f[..p.len()], zero);
+fn slopes_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>, factors: &[T], out: &mut [T]) {
+    if out.len() < T::LANES {
+        let slope = curve.slope::<T, S>(simd, block.short(simd, curve)) * short(simd, &factors[..out.len()]);
         out.copy_from_slice(&slope.as_slice()[..out.len()]);
+        return;
     }
+    for first in starts::<T>(out.len()) {
+        let factor = T::Vector::<S>::from_slice(simd, &factors[first..first + T::LANES]);
+        let slope = curve.slope::<T, S>(simd, block.at(simd, curve, first)) * factor;
+        slope.store_slice(&mut out[first..first + T::LANES]);
+    }
+}
+
+/// Where vectors begin; the last one ends with the block, and what it shares with the one before is written twice.
+#[inline(always)]
+fn starts<T: Lanes>(length: usize) -> impl Iterator<Item = usize> {
+    let whole = length / T::LANES;
+    (0..whole).map(|vector| vector * T::LANES).chain((length % T::LANES > 0).then(|| length - T::LANES))
 }

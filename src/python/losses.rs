@@ -14,11 +14,10 @@ use super::guarded;
 use crate::error::Error;
 use crate::input::{
     Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, lengths, mask_per_step,
-    rows_like, rows_per_step_or_number,
+    rows_like,
 };
 use crate::losses::Scores;
 use crate::losses::cross_entropy::{CrossEntropy, Options, Targets};
-use crate::losses::pointwise::{Absolute, Curve, Factors, PerNumber, Pointwise, Squared};
 use crate::losses::reinforce::{BASELINES, Baseline, Reinforce, advantages, axes};
 use crate::reduction::NUMERIC;
 
@@ -172,78 +171,4 @@ pub(super) fn reinforce_loss<'py>(
             answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[])
         })
     })
-}
-
-#[pyfunction]
-pub(super) fn mse_loss<'py>(
-    py: Python<'py>,
-    gradient: Request<'py>,
-    predictions: Object<'py>,
-    targets: Object<'py>,
-    lengths: Option<Object<'py>>,
-    mask: Option<Object<'py>>,
-    weights: Option<Object<'py>>,
-    reduction: Object<'py>,
-    normalizer: Option<Object<'py>>,
-) -> PyResult<Object<'py>> {
-    pointwise::<Squared>(py, gradient, predictions, targets, lengths, mask, weights, reduction, normalizer)
-}
-
-#[pyfunction]
-pub(super) fn mae_loss<'py>(
-    py: Python<'py>,
-    gradient: Request<'py>,
-    predictions: Object<'py>,
-    targets: Object<'py>,
-    lengths: Option<Object<'py>>,
-    mask: Option<Object<'py>>,
-    weights: Option<Object<'py>>,
-    reduction: Object<'py>,
-    normalizer: Option<Object<'py>>,
-) -> PyResult<Object<'py>> {
-    pointwise::<Absolute>(py, gradient, predictions, targets, lengths, mask, weights, reduction, normalizer)
-}
-
-fn pointwise<'py, C: Curve>(
-    py: Python<'py>,
-    gradient: Request<'py>,
-    predictions: Object<'py>,
-    targets: Object<'py>,
-    lengths: Option<Object<'py>>,
-    mask: Option<Object<'py>>,
-    weights: Option<Object<'py>>,
-    reduction: Object<'py>,
-    normalizer: Option<Object<'py>>,
-) -> PyResult<Object<'py>> {
-    guarded(|| {
-        let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
-        let first = Floats::new("predictions", &predictions)?;
-        let targets = Floats::new("targets", &targets)?;
-        let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
-        let weights = weights.map(|object| Floats::new("weights", &object)).transpose()?;
-        let mut others = addresses([Some(&targets), weights.as_ref()]);
-        others.extend(mask.iter().flat_map(Mask::addresses));
-        // (N, T) and (N, T, D): with three axes, or two in the arrays of a list, a step is a row.
-        let axes = if first.axes() == if first.is_list() { 2 } else { 3 } { Axes::StepsOfRows } else { Axes::Steps };
-        with_element!(first.kind, E => {
-            let mut sequences = Sequences::<E>::new("predictions", &first.typed(), axes, false)?;
-            let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
-            if is_in_place(&gradient, &first, &others) {
-                sequences.read_in_place();
-            }
-            let target_rows = rows_like("targets", &targets.any(), &sequences.structure, sequences.inner())?;
-            let mask = mask.as_ref().map(Mask::views);
-            let weights = weights.as_ref().map(Floats::any);
-            let factors = Factors {
-                mask: mask.map(|mask| rows_per_step_or_number("mask", &mask, &sequences)).transpose()?.map(per_number),
-                weights: weights.map(|all| rows_per_step_or_number("weights", &all, &sequences)).transpose()?.map(per_number),
-            };
-            let loss = Pointwise::<C, E>::new(sequences, target_rows, &valid, factors);
-            answer(py, &loss, &reducer, Term::Number, &gradient, &first, &others)
-        })
-    })
-}
-
-fn per_number<R>((rows, width): (Vec<R>, usize)) -> Vec<PerNumber<R>> {
-    rows.into_iter().map(|rows| PerNumber { rows, width }).collect()
 }

@@ -10,6 +10,7 @@ mod decoding;
 mod error;
 mod fork;
 mod losses;
+mod pointwise;
 mod text;
 
 use std::cell::RefCell;
@@ -90,7 +91,9 @@ mod _native {
     #[pymodule_export]
     use super::error::InternalError;
     #[pymodule_export]
-    use super::losses::{cross_entropy_loss, mae_loss, mse_loss, reinforce_loss};
+    use super::losses::{cross_entropy_loss, reinforce_loss};
+    #[pymodule_export]
+    use super::pointwise::{gaussian_nll_loss, interval_coverage, pointwise_loss};
     #[pymodule_export]
     use super::text::{TextMetric, bleu, error_rate, rouge};
 
