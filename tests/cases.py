@@ -521,6 +521,7 @@ CASES = (
     ),
 )
 BY_NAME = {case.name: case for case in CASES}
+POINTWISE = tuple(case.name for case in CASES if case.make.__qualname__.startswith("make_pointwise"))
 ROWS = [(case, variant) for case in CASES for variant in case.variants]
 ROW_NAMES = [f"{case.name}-{variant}" for case, variant in ROWS]
 TEXT_LOSSES = ("bleu_loss", "rouge_loss")

@@ -7,15 +7,33 @@ from typing import Any
 import numpy as np
 import pytest
 import seqloss_rs
-from cases import CASES, TEXT_LOSSES
+from cases import CASES, POINTWISE, TEXT_LOSSES
 from seqloss_rs import _native, losses, text
 
 # As people read them; a default that is None, a number or a word is part of the promise.
+POINTWISE_OPTIONS = "lengths=None, mask=None, weights=None, nan='propagate', reduction='mean', normalizer=None"
+MEASURE_OPTIONS = "lengths=None, mask=None, weights=None, nan='propagate'"
+SCALED_OPTIONS = f"""insample=None, insample_lengths=None, scale=None, seasonality=1, zero_scale='propagate',
+    {MEASURE_OPTIONS}, reduction='mean'"""
 SIGNATURES = {
     "cross_entropy_loss": """(logits, targets, *, scores='logits', lengths=None, mask=None, weights=None,
         class_weights=None, ignore_index=-100, label_smoothing=0.0, reduction='mean', normalizer=None)""",
-    "mse_loss": "(predictions, targets, *, lengths=None, mask=None, weights=None, reduction='mean', normalizer=None)",
-    "mae_loss": "(predictions, targets, *, lengths=None, mask=None, weights=None, reduction='mean', normalizer=None)",
+    **{
+        name: f"(predictions, targets, *, {own}{POINTWISE_OPTIONS})"
+        for name, own in {
+            "mse_loss": "",
+            "mae_loss": "",
+            "huber_loss": "delta=1.0, ",
+            "smooth_l1_loss": "beta=1.0, ",
+            "log_cosh_loss": "",
+            "msle_loss": "",
+            "mape_loss": "eps=2.220446049250313e-16, factor=1.0, ",
+            "smape_loss": "scale=2.0, zero_division=0.0, ",
+            "quantile_loss": "quantile=0.5, factor=1.0, ",
+            "poisson_nll_loss": "log_input=True, full=False, eps=1e-08, ",
+        }.items()
+    },
+    "gaussian_nll_loss": f"(predictions, targets, variances, *, full=False, eps=1e-06, {POINTWISE_OPTIONS})",
     "ctc_loss": """(logits, targets, input_lengths=None, target_lengths=None, *, blank=0, scores='logits', layout='NTC',
         zero_infinity=False, merge_repeated=True, temperature=1.0, log_priors=None, prior_weight=1.0, delay_penalty=0.0,
         star=None, star_penalty=0.0, entropy_weight=0.0, focal_gamma=0.0, label_smoothing=0.0, consistency_with=None,
@@ -29,7 +47,13 @@ SIGNATURES = {
         reference_lengths=None, reduction='mean', normalizer=None)""",
     "reinforce_loss": """(logits, actions, rewards, *, baseline=None, discount=None, scores='logits', lengths=None,
         mask=None, reduction='mean', normalizer=None)""",
-    "value_and_grad": "(loss, grad_output=None, out=None)",
+    "value_and_grad": "(loss, grad_output=None, out=None, argnums=0)",
+    "rmse": f"(predictions, targets, *, {MEASURE_OPTIONS})",
+    "wape": f"(predictions, targets, *, {MEASURE_OPTIONS})",
+    "mase": f"(predictions, targets, *, {SCALED_OPTIONS})",
+    "rmsse": f"(predictions, targets, *, {SCALED_OPTIONS})",
+    "crps": f"(predictions, targets, quantiles, *, scaled=False, {MEASURE_OPTIONS})",
+    "interval_coverage": f"(lower, upper, targets, *, {MEASURE_OPTIONS})",
     "ctc_align": """(logits, targets, input_lengths=None, target_lengths=None, *, blank=0, scores='logits',
         layout='NTC')""",
     "ctc_feasible": """(logits, targets, input_lengths=None, target_lengths=None, *, blank=0, scores='logits',
@@ -131,8 +155,8 @@ def test_public_names_say_that_they_are_of_the_package(name: str) -> None:
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cross_entropy_loss": (np.zeros((1, 2, 3)), np.zeros((1, 2), np.int64)),
-    "mse_loss": (np.zeros(2), np.zeros(2)),
-    "mae_loss": (np.zeros(2), np.zeros(2)),
+    **dict.fromkeys(POINTWISE, (np.zeros(2), np.zeros(2))),
+    "gaussian_nll_loss": (np.zeros(2), np.zeros(2), np.zeros(2)),
     "ctc_loss": (np.zeros((1, 2, 3)), [[1]]),
     "bleu_loss": (["a"], ["a"]),
     "rouge_loss": (["a"], ["a"]),

@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import seqloss_rs
-from cases import BY_NAME, CASES, Array, attempt, bytes_of
+from cases import BY_NAME, CASES, POINTWISE, Array, attempt, bytes_of
 from conftest import Run
 from numpy.lib.stride_tricks import as_strided
 from seqloss_rs import value_and_grad
@@ -150,8 +150,8 @@ MUST_FAIL = (
 def others(name: str, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """Arguments that go with a first argument of that shape."""
     steps = shape[:-1]
-    if name in ("mse_loss", "mae_loss"):
-        return (np.zeros(shape, np.float32),)
+    if name in POINTWISE:
+        return (np.zeros(shape, np.float32),) * (2 if name == "gaussian_nll_loss" else 1)
     if name == "ctc_loss":
         return (np.zeros(0, np.int64),)
     labels = np.zeros(steps, np.int64)
@@ -190,6 +190,8 @@ FLOAT_ARGUMENTS = [
     ("mae_loss", "targets"),
     ("mse_loss", "weights"),
     ("mae_loss", "weights"),
+    ("quantile_loss", "targets"),
+    ("poisson_nll_loss", "weights"),
     ("cross_entropy_loss", "targets"),
     ("cross_entropy_loss", "weights"),
     ("cross_entropy_loss", "class_weights"),
@@ -213,7 +215,7 @@ def test_as_another_float_argument(name: str, argument: str, member: str, tmp_pa
     generator = np.random.default_rng(0)
 
     def call(value: Any) -> Any:
-        if name in ("mse_loss", "mae_loss"):
+        if name in POINTWISE:
             first = generator.normal(size=shape)
             keywords = {} if argument == "targets" else {"weights": value}
             return value_and_grad(loss)(first, value if argument == "targets" else first * 2, **keywords)
@@ -305,7 +307,7 @@ def test_as_lengths(member: str) -> None:
     # The zoo is of two axes; lengths are one of its rows.
     lengths = INTEGER_ZOO[member]()[1]
     predictions = np.random.default_rng(1).normal(size=(4, 3))
-    for name in ("mse_loss", "mae_loss"):
+    for name in ("mse_loss", "mae_loss", "huber_loss"):
         hostile = LOSSES[name](predictions, predictions * 2, lengths=lengths, reduction="sequence")
         expected = LOSSES[name](predictions, predictions * 2, lengths=list(map(int, lengths)), reduction="sequence")
         assert bytes_of(hostile) == bytes_of(expected)
@@ -348,7 +350,7 @@ def test_as_masks(name: str) -> None:
 def test_any_view(data: st.DataObject, array: Array) -> None:
     view = array[data.draw(arrays_of.basic_indices(array.shape, min_dims=1, allow_ellipsis=True))]
     for name, loss in LOSSES.items():
-        if (view.ndim < 2 and name not in ("mse_loss", "mae_loss")) or view.shape[-1] == 0:
+        if (view.ndim < 2 and name not in POINTWISE) or view.shape[-1] == 0:
             continue
         rest = others(name, view.shape)
         if name == "ctc_loss" and view.ndim == 3:
@@ -570,7 +572,7 @@ def test_a_nan_in_a_valid_place_is_a_nan_and_touches_nothing_else(case: Any) -> 
                 assert np.isnan(terms[1])
                 assert terms[0] == clean_terms[0]
             else:
-                step = place if case.name in ("mse_loss", "mae_loss") else place[0]
+                step = place if case.name in POINTWISE else place[0]
                 assert np.isnan(terms[1][step])
                 assert np.isnan(terms[1]).sum() == 1
                 assert terms[0].tobytes() == clean_terms[0].tobytes()
@@ -773,7 +775,7 @@ def anything(generator: np.random.Generator) -> Any:
     return odd[int(generator.integers(len(odd)))]
 
 
-@pytest.mark.parametrize("name", ["cross_entropy_loss", "ctc_loss", "mae_loss", "mse_loss", "reinforce_loss"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_whatever_is_passed_gives_a_result_or_an_error_of_the_caller(name: str) -> None:
     """A panic would be an InternalError, which is neither of the two."""
     generator = np.random.default_rng(12)
@@ -784,11 +786,11 @@ def test_whatever_is_passed_gives_a_result_or_an_error_of_the_caller(name: str) 
         first = anything(generator)
         arguments = {option: anything(generator) for option in options if generator.random() < 0.12}
         arguments["reduction"] = generator.choice(["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean"])
-        for option in ("targets", "actions", "rewards"):
+        for option in ("targets", "actions", "rewards", "variances"):
             if option in options:
                 arguments.setdefault(option, anything(generator))
         if isinstance(first, np.ndarray) and first.ndim and generator.random() < 0.5:
-            shape = first.shape if name in ("mae_loss", "mse_loss") else first.shape[:-1]
+            shape = first.shape if name in POINTWISE else first.shape[:-1]
             arguments["actions" if "actions" in options else "targets"] = generator.integers(0, 3, shape)
         call = loss
         if generator.random() < 0.5:

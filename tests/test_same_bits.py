@@ -1,5 +1,6 @@
 """The same bits, whatever the number of threads, the batch around a sequence, its padding, or the processor."""
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,17 @@ def large_calls(dtype: Any) -> dict[str, tuple[Any, ...]]:
         ),
         "mse of one long sequence": (seqloss_rs.mse_loss, normal(200_003), normal(200_003)),
         "mae of many sequences": (seqloss_rs.mae_loss, normal(50, 333, 17), normal(50, 333, 17)),
+        "log-cosh of one long sequence": (seqloss_rs.log_cosh_loss, normal(100_003), normal(100_003)),
+        "many quantiles": (
+            functools.partial(seqloss_rs.quantile_loss, quantile=np.linspace(0.1, 0.9, 9)),
+            normal(5, 2001, 9),
+            normal(5, 2001),
+        ),
+        "mse without NaN": (
+            functools.partial(seqloss_rs.mse_loss, nan="omit"),
+            np.where(generator.random((5, 20_001)) < 0.5, np.nan, normal(5, 20_001)).astype(dtype),
+            normal(5, 20_001),
+        ),
         "ctc": (
             seqloss_rs.ctc_loss,
             normal(8, 200, 40),

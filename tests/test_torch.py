@@ -1,5 +1,6 @@
 """The same numbers as torch, where the design says so: cross-entropy with every option, and CTC in float64."""
 
+import functools
 import itertools
 import os
 from typing import Any
@@ -244,23 +245,66 @@ def test_ctc_of_one_sequence_has_no_batch_axis() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Mean squared and absolute error
+# Losses of single numbers
+
+
+POINTWISE: list[tuple[str, dict[str, Any]]] = [
+    ("mse_loss", {}),
+    ("l1_loss", {}),
+    ("huber_loss", {}),
+    ("huber_loss", {"delta": 0.3}),
+    ("smooth_l1_loss", {}),
+    ("smooth_l1_loss", {"beta": 0.3}),
+    ("smooth_l1_loss", {"beta": 0.0}),
+    ("poisson_nll_loss", {}),
+    ("poisson_nll_loss", {"full": True}),
+    ("poisson_nll_loss", {"log_input": False}),
+    ("poisson_nll_loss", {"log_input": False, "full": True, "eps": 0.1}),
+]
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
-@pytest.mark.parametrize("name", ["mse_loss", "mae_loss"])
-def test_pointwise(name: str, reduction: str) -> None:
+@pytest.mark.parametrize(("name", "options"), POINTWISE, ids=lambda value: str(value))
+def test_pointwise(name: str, options: dict[str, Any], reduction: str) -> None:
     generator = np.random.default_rng(2)
-    there = {"mse_loss": functional.mse_loss, "mae_loss": functional.l1_loss}[name]
+    here = seqloss_rs.mae_loss if name == "l1_loss" else getattr(seqloss_rs, name)
+    there = functools.partial(getattr(functional, name), **options)
     for shape in ((5,), (3, 7), (2, 3, 17)):
-        x, y = generator.normal(size=shape), generator.normal(size=shape)
+        x, y = generator.normal(size=shape), generator.normal(size=shape) * 2
+        if name == "poisson_nll_loss":
+            x, y = np.abs(x), np.abs(y)
         y.flat[0] = x.flat[0]
         tensor = torch.tensor(x, requires_grad=True)
         expected = there(tensor, torch.tensor(y), reduction=reduction)
         (slope,) = torch.autograd.grad(expected.sum(), tensor)
-        value, gradient = value_and_grad(getattr(seqloss_rs, name))(x, y, reduction=reduction)
-        np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-13)
-        np.testing.assert_allclose(gradient, slope.numpy(), rtol=1e-13)
+        value, gradient = value_and_grad(here)(x, y, reduction=reduction, **options)
+        np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(gradient, slope.numpy(), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("full", [False, True])
+def test_gaussian(full: bool, reduction: str) -> None:
+    generator = np.random.default_rng(2)
+    for shape in ((5,), (3, 7), (2, 3, 17)):
+        x, y = generator.normal(size=(2, *shape))
+        variances = np.abs(generator.normal(size=shape))
+        variances.flat[:2] = 0, 1e-9
+        tensors = [torch.tensor(array, requires_grad=True) for array in (x, y, variances)]
+        expected = functional.gaussian_nll_loss(*tensors, full=full, eps=1e-3, reduction=reduction)
+        slopes = torch.autograd.grad(expected.sum(), tensors)
+        for argnums in (0, 2):
+            ask = value_and_grad(seqloss_rs.gaussian_nll_loss, argnums=argnums)
+            value, gradient = ask(x, y, variances, full=full, eps=1e-3, reduction=reduction)
+            np.testing.assert_allclose(value, expected.detach().numpy(), rtol=1e-13, atol=1e-14)
+            np.testing.assert_allclose(gradient, slopes[argnums].numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_a_negative_variance_is_refused_here_as_there() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        functional.gaussian_nll_loss(torch.zeros(2), torch.zeros(2), torch.tensor([1.0, -1.0]))
+    with pytest.raises(ValueError, match=r"variances\[1\] is -1"):
+        seqloss_rs.gaussian_nll_loss(np.zeros(2), np.zeros(2), np.array([1.0, -1.0]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

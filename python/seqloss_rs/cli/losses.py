@@ -178,7 +178,8 @@ def score_elements(loss: Loss, batch: Batch, options: Options) -> Scored:
 
 def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[[Any], tuple[int, ...]]) -> Scored:
     totals = loss.call(batch, options, "sequence")
-    ignored = {**batch.options, **options}.get("ignore_index")
+    effective = {**batch.options, **options}
+    ignored, omits_nan = effective.get("ignore_index"), effective.get("nan") == "omit"
     fields: Fields = []
     valid_terms = 0
     for position in np.ndindex(totals.shape):
@@ -192,6 +193,10 @@ def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[
             valid &= mask.reshape(mask.shape + (1,) * (valid.ndim - mask.ndim))
         if ignored is not None and np.issubdtype(np.asarray(sample["targets"]).dtype, np.integer):
             valid &= np.asarray(sample["targets"]) != ignored
+        if omits_nan:
+            for name in ("predictions", "targets", "variances"):
+                if name in sample:
+                    valid &= ~np.isnan(np.asarray(sample[name], np.float64))
         terms = int(np.count_nonzero(valid))
         total = float(totals[position])
         member = {"member": position[1]} if len(position) == 2 else {}
@@ -358,6 +363,31 @@ POINTWISE_DATA = (
     ELEMENT_WEIGHTS,
 )
 TERMS_ADD = "length, terms (its valid terms), sequence_mean"
+DIFFERENCES = {"predictions": np.array([[1.0, 2.0]]), "targets": np.array([[0.0, 4.0]])}
+
+
+def _pointwise(
+    name: str,
+    title: str,
+    what: str,
+    value: float,
+    source: str,
+    known: Mapping[str, Any] = DIFFERENCES,
+    more: tuple[Argument, ...] = (),
+) -> Loss:
+    """Describe a loss of single numbers, summed over a sequence."""
+    return Loss(
+        name=name,
+        function=f"{name}_loss",
+        title=title,
+        help=f"{what}, summed over a sequence",
+        data=(*POINTWISE_DATA[:2], *more, *POINTWISE_DATA[2:]),
+        score=score_elements,
+        conclude=conclude_steps,
+        adds=TERMS_ADD,
+        known=KnownValue(known, value, source),
+    )
+
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -384,31 +414,55 @@ LOSSES: dict[str, Loss] = {
                 "four equal classes: ln 4",
             ),
         ),
-        Loss(
-            name="mse",
-            function="mse_loss",
-            title="Mean squared error",
-            help="squared error, summed over a sequence",
-            data=POINTWISE_DATA,
-            score=score_elements,
-            conclude=conclude_steps,
-            adds=TERMS_ADD,
-            known=KnownValue(
-                {"predictions": np.array([[1.0, 2.0]]), "targets": np.array([[0.0, 4.0]])}, 2.5, "(1 + 4) / 2"
-            ),
+        _pointwise("mse", "Mean squared error", "squared error", 2.5, "(1 + 4) / 2"),
+        _pointwise("mae", "Mean absolute error", "absolute error", 1.5, "(1 + 2) / 2"),
+        _pointwise("huber", "Huber", "squared error near 0, absolute beyond", 1.0, "(1/2 + (2 - 1/2)) / 2"),
+        _pointwise("smooth_l1", "Smooth L1", "Huber over its threshold", 1.0, "(1/2 + (2 - 1/2)) / 2"),
+        _pointwise(
+            "log_cosh",
+            "Log-cosh",
+            "logarithm of the hyperbolic cosine of the error",
+            math.log(math.cosh(1.0) * math.cosh(2.0)) / 2,
+            "(ln cosh 1 + ln cosh 2) / 2",
         ),
-        Loss(
-            name="mae",
-            function="mae_loss",
-            title="Mean absolute error",
-            help="absolute error, summed over a sequence",
-            data=POINTWISE_DATA,
-            score=score_elements,
-            conclude=conclude_steps,
-            adds=TERMS_ADD,
-            known=KnownValue(
-                {"predictions": np.array([[1.0, 2.0]]), "targets": np.array([[0.0, 4.0]])}, 1.5, "(1 + 2) / 2"
-            ),
+        _pointwise(
+            "msle",
+            "Mean squared logarithmic error",
+            "squared difference of ln(1 + x)",
+            (math.log(2.0) ** 2 + math.log(3.0 / 5.0) ** 2) / 2,
+            "(ln(2/1)^2 + ln(3/5)^2) / 2",
+        ),
+        _pointwise(
+            "mape",
+            "Mean absolute percentage error",
+            "absolute error over the target",
+            0.5,
+            "(1/1 + 0/4) / 2",
+            {"predictions": np.array([[2.0, 4.0]]), "targets": np.array([[1.0, 4.0]])},
+        ),
+        _pointwise(
+            "smape",
+            "Symmetric mean absolute percentage error",
+            "absolute error over the mean of both sizes",
+            4 / 3,
+            "(2 + 2/3) / 2",
+        ),
+        _pointwise("quantile", "Quantile", "pinball of a quantile, the median by default", 0.75, "(1/2 + 2/2) / 2"),
+        _pointwise(
+            "poisson_nll",
+            "Poisson",
+            "minus the log-probability under a Poisson distribution",
+            (math.e + math.exp(2.0) - 8.0) / 2,
+            "(e + e^2 - 4 * 2) / 2",
+        ),
+        _pointwise(
+            "gaussian_nll",
+            "Gaussian",
+            "minus the log-probability under a normal distribution",
+            1.25,
+            "(1 + 4) / 4",
+            {**DIFFERENCES, "variances": np.ones((1, 2))},
+            (Argument("variances", "float", (1, 2), steps=True, required=True),),
         ),
         Loss(
             name="ctc",
