@@ -24,10 +24,19 @@ def cross_entropy_loss(
     class_weights: Floats | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    label_smoothing_over: Literal["all", "others", "finite"] = "all",
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    focal_gamma: float = 0.0,
+    poly_epsilon: float = 0.0,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
     """Cross-entropy of each step: ℓ = ln Σⱼ exp(xⱼ) − x_y, or Σ_c q_c (ln Σⱼ exp(xⱼ) − x_c) for a distribution q.
+
+    The options from `z_loss` to `poly_epsilon` can be combined: of the logits cap · tanh(x / (τ cap)) it is
+    (1 − ε) w (−(1 − p)^γ ln p + ε₁ (1 − p)^(γ + 1)) + smoothing + ζ (ln Σⱼ exp(xⱼ))².
 
     Parameters
     ----------
@@ -50,6 +59,20 @@ def cross_entropy_loss(
         Steps with this target are not valid.
     label_smoothing : float
         ε in [0, 1]: targets become (1 − ε) q + ε / C.
+    label_smoothing_over : {"all", "others", "finite"}
+        Which classes share ε evenly: all of them, as in torch; all but the target, which has 1 − ε, as in fairseq [1]_; or
+        those whose probability is not 0, for vocabularies that are masked with −inf (the others then cost nothing, where
+        "all" gives inf as torch does).
+    z_loss : float
+        ζ ≥ 0: adds ζ (ln Σⱼ exp(xⱼ))² to each step [2]_; it is not multiplied by class weights.
+    softcap : float, optional
+        Caps the logits x at cap · tanh(x / cap), as Gemma 2 does [3]_; −inf becomes −cap.
+    temperature : float
+        τ > 0: the logits are divided by it (before they are capped).
+    focal_gamma : float
+        γ ≥ 0 of the focal loss [4]_: −(1 − p)^γ ln p for the target's −ln p. Goes with targets that are classes.
+    poly_epsilon : float
+        ε₁ of PolyLoss [5]_: adds ε₁ (1 − p)^(γ + 1) to the target's term. Goes with targets that are classes.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
         Σ w ℓ / Σ w over valid steps, w the weight times the class weight of the target (for distributions the weight
         alone); every step; a sum for each sequence; the same over its valid steps; one sum; the same over N.
@@ -81,6 +104,12 @@ def cross_entropy_loss(
     ----------
     ``torch.nn.functional.cross_entropy`` (PyTorch 2.13): the same numbers for all options that it has, except that a
     class with target 0 and probability 0 counts 0 here, not NaN.
+
+    .. [1] ``label_smoothed_nll_loss`` (fairseq 0.12).
+    .. [2] Chowdhery et al., 2022 (PaLM), https://arxiv.org/abs/2204.02311.
+    .. [3] Gemma Team, 2024, https://arxiv.org/abs/2408.00118.
+    .. [4] Lin et al., 2017, https://arxiv.org/abs/1708.02002.
+    .. [5] Leng et al., 2022, https://arxiv.org/abs/2204.12511.
     """
     return _native.cross_entropy_loss(
         None,
@@ -93,6 +122,12 @@ def cross_entropy_loss(
         class_weights,
         ignore_index,
         label_smoothing,
+        label_smoothing_over,
+        z_loss,
+        softcap,
+        temperature,
+        focal_gamma,
+        poly_epsilon,
         reduction,
         normalizer,
     )

@@ -1,30 +1,43 @@
 //! Cross-entropy of a distribution over classes against a class, or against another distribution.
 //!
-//! ℓ = Σ_c q_c (ln Σⱼ exp(xⱼ) − x_c)          ∂ℓ/∂xⱼ = Q softmax(x)ⱼ − qⱼ,   Q = Σ_c q_c
+//! ℓ = F(ln p_y) w + Σ_c q_c (−ln p_c) + ζ (ln Σⱼ exp(xⱼ))²        p = softmax(x)
 //!
-//! where q is what the target puts on each class: with class weights w and label smoothing ε over C classes
+//! | target | w | q_c |
+//! |---|---|---|
+//! | a class y | (1 − ε) w_y | w_c times its share of ε |
+//! | a distribution y | 0 | w_c ((1 − ε) y_c + its share of ε) |
 //!
-//! | target | q_c |
-//! |---|---|
-//! | a class y | (1 − ε) w_y [c = y] + ε w_c / C |
-//! | a distribution y | w_c ((1 − ε) y_c + ε / C) |
+//! with class weights w_c and label smoothing ε, which is shared by ([`Smoothed`])
+//!
+//! | classes | share | rule of |
+//! |---|---|---|
+//! | all | ε / C | `torch.nn.functional.cross_entropy` (PyTorch 2.13) |
+//! | the others than y | ε / (C − 1) | `label_smoothed_nll_loss` (fairseq 0.12) |
+//! | those with a finite logit | ε over their number | for masked vocabularies |
+//!
+//! F(ln p) = −(1 − p)^γ ln p + ε₁ (1 − p)^(γ + 1): focal loss (Lin et al., 2017, <https://arxiv.org/abs/1708.02002>) and
+//! the first term of `PolyLoss` (Leng et al., 2022, <https://arxiv.org/abs/2204.12511>); −ln p for γ = ε₁ = 0. ζ is z-loss
+//! (Chowdhery et al., 2022, <https://arxiv.org/abs/2204.02311>).
+//!
+//! ∂ℓ/∂xⱼ = (Q − w F′ + 2 ζ ln Σ exp) pⱼ − qⱼ + w F′ [j = y],   Q = Σ_c q_c
 //!
 //! For log-probabilities the logarithm of the sum is left out, also from the gradient; for probabilities −ln takes its
-//! place. Where q_c is 0 the class is left out, so that 0 · ln 0 is 0. The rules are those of
-//! `torch.nn.functional.cross_entropy` (PyTorch 2.13), which differs in that last point only.
+//! place. Where q_c is 0 the class is left out, so that 0 · ln 0 is 0; in that last point only the rules differ from
+//! `torch.nn.functional.cross_entropy`.
 
 use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
 
 use super::Scores;
+use super::logits::{LogitRows, Reading, Slopes, Step, Transform};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyRows, PerStep, Sequences, class, zeros};
-use crate::loss::{Buffers, Loss, Piece};
+use crate::loss::{Loss, Piece};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
-use crate::simd::rows::{exp_sum, exp_sum_into, maximum, scale, tail};
+use crate::simd::rows::tail;
 use crate::simd::{Lanes, level, math};
 
 /// What rows are compared with.
@@ -35,7 +48,36 @@ pub enum Targets<'a> {
     Distributions(Vec<AnyRows<'a>>),
 }
 
-/// What steps and classes count for.
+/// Which classes share what label smoothing takes from the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Smoothed {
+    /// All of them, the target too.
+    All,
+    /// All but the target.
+    Others,
+    /// Those whose probability is not 0.
+    Finite,
+}
+
+impl Smoothed {
+    /// The words for them.
+    pub const WORDS: &'static [&'static str] = &["all", "others", "finite"];
+
+    /// Reads the word.
+    pub fn new(word: &str) -> Result<Self, Error> {
+        match word {
+            "all" => Ok(Self::All),
+            "others" => Ok(Self::Others),
+            "finite" => Ok(Self::Finite),
+            _ => {
+                let (argument, value) = ("label_smoothing_over", word.to_owned());
+                Err(Error::Choice { argument, value, choices: Self::WORDS })
+            }
+        }
+    }
+}
+
+/// What steps and classes count for, and what the curve is.
 pub struct Options {
     /// The valid steps.
     pub mask: Option<PerStep<bool>>,
@@ -47,6 +89,16 @@ pub struct Options {
     pub ignore_index: i64,
     /// ε
     pub label_smoothing: f64,
+    /// Who shares it.
+    pub smoothed: Smoothed,
+    /// ζ
+    pub z_loss: f64,
+    /// What is done to the logits first.
+    pub transform: Transform,
+    /// γ
+    pub focal_gamma: f64,
+    /// ε₁
+    pub poly_epsilon: f64,
 }
 
 /// Cross-entropy with its checked inputs.
@@ -59,9 +111,9 @@ pub struct CrossEntropy<'a, E> {
 
 /// What a thread keeps.
 pub struct Scratch<F> {
-    buffers: Buffers<F>,
-    /// q, where it is not one class.
-    target: Vec<F>,
+    rows: LogitRows<F>,
+    /// q, where it differs from class to class.
+    q: Vec<F>,
     distribution: Vec<F>,
     factor: [f64; 1],
 }
@@ -87,6 +139,7 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
             let message = format!("label_smoothing is {}, which is not in 0..=1", options.label_smoothing);
             return Err(Error::Value(message));
         }
+        options.check(scores, matches!(targets, Targets::Distributions(_)))?;
         if let Some(weights) = options.class_weights.as_ref().filter(|weights| weights.len() != classes) {
             return Err(Error::shape("class_weights", &[weights.len()], format!("({classes},)")));
         }
@@ -119,43 +172,116 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
         self.options.class_weights.as_ref().map_or(1.0, |weights| weights[class])
     }
 
-    /// The class of a step, if all of q is there.
-    fn only_class(&self, sequence: usize, step: usize) -> Option<usize> {
+    /// The class of a step, if its target is one.
+    fn target(&self, sequence: usize, step: usize) -> Option<usize> {
         match &self.targets {
-            Targets::Classes(targets) if self.options.label_smoothing == 0.0 => {
-                Some(targets.of(sequence)[step] as usize)
-            }
-            _ => None,
+            Targets::Classes(targets) => Some(targets.of(sequence)[step] as usize),
+            Targets::Distributions(_) => None,
         }
     }
 
-    /// q of a step, class by class.
-    fn spread<'s>(
+    /// Whether q is given class by class: not where it is nothing, or the same for all classes of a softmax.
+    fn has_row_of_q(&self) -> bool {
+        let is_smooth = self.options.label_smoothing != 0.0;
+        let is_uneven = self.options.class_weights.is_some()
+            || self.options.smoothed == Smoothed::Finite
+            || self.scores != Scores::Logits;
+        matches!(self.targets, Targets::Distributions(_)) || (is_smooth && is_uneven)
+    }
+
+    /// q of a step, class by class; `row` is what the target is compared with.
+    fn q<'s>(
         &self,
-        sequence: usize,
-        step: usize,
-        target: &'s mut [E::Float],
+        (sequence, step): (usize, usize),
+        row: &[E::Float],
+        q: &'s mut [E::Float],
         distribution: &mut [E::Float],
     ) -> &'s [E::Float] {
-        let smoothing = self.options.label_smoothing;
-        let floor = smoothing / self.logits.width as f64;
+        let Options { label_smoothing: smoothing, smoothed, .. } = self.options;
+        let target = self.target(sequence, step);
+        let zero = if self.scores == Scores::Probs { E::Float::default() } else { E::Float::NEGATIVE_INFINITY };
+        let is_finite = |x: E::Float| x > zero || x != x;
+        let sharing = match smoothed {
+            Smoothed::All => row.len(),
+            Smoothed::Others => row.len() - 1,
+            Smoothed::Finite => row.iter().filter(|&&x| is_finite(x)).count(),
+        };
+        let share = if sharing == 0 { 0.0 } else { smoothing / sharing as f64 };
+        let share_of = |class: usize| match smoothed {
+            Smoothed::Others if target == Some(class) => 0.0,
+            Smoothed::Finite if !is_finite(row[class]) => 0.0,
+            _ => share,
+        };
         match &self.targets {
-            Targets::Classes(targets) => {
-                let only = targets.of(sequence)[step] as usize;
-                for (class, q) in target.iter_mut().enumerate() {
-                    *q = Float::from_f64(self.class_weight(class) * floor);
+            Targets::Classes(_) => {
+                for (class, q) in q.iter_mut().enumerate() {
+                    *q = Float::from_f64(self.class_weight(class) * share_of(class));
                 }
-                target[only] = Float::from_f64(self.class_weight(only) * (1.0 - smoothing + floor));
             }
             Targets::Distributions(rows) => {
                 let distribution = rows[sequence].row(step, distribution);
-                for (class, (q, y)) in target.iter_mut().zip(distribution).enumerate() {
-                    let smoothed = (1.0 - smoothing) * y.to_f64() + floor;
-                    *q = Float::from_f64(self.class_weight(class) * smoothed);
+                for (class, (q, y)) in q.iter_mut().zip(distribution).enumerate() {
+                    let smooth = (1.0 - smoothing) * y.to_f64() + share_of(class);
+                    *q = Float::from_f64(self.class_weight(class) * smooth);
                 }
             }
         }
-        target
+        q
+    }
+}
+
+impl Options {
+    fn check(&self, scores: Scores, are_distributions: bool) -> Result<(), Error> {
+        let at_least_0 = |name: &str, value: f64| match value >= 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Value(format!("{name} is {value}, expected a number that is at least 0"))),
+        };
+        at_least_0("z_loss", self.z_loss)?;
+        at_least_0("focal_gamma", self.focal_gamma)?;
+        if !self.poly_epsilon.is_finite() {
+            return Err(Error::Value(format!("poly_epsilon is {}, expected a number", self.poly_epsilon)));
+        }
+        if scores != Scores::Logits && (self.z_loss != 0.0 || !self.transform.is_none()) {
+            let name = if self.z_loss != 0.0 { "z_loss" } else { self.transform.name() };
+            return Err(Error::Value(format!("{name} goes with scores=\"logits\"")));
+        }
+        if are_distributions && (!self.is_plain() || self.smoothed == Smoothed::Others) {
+            let name = match (self.focal_gamma != 0.0, self.is_plain()) {
+                (true, _) => "focal_gamma",
+                (_, false) => "poly_epsilon",
+                _ => "label_smoothing_over=\"others\"",
+            };
+            return Err(Error::Value(format!("{name} goes with targets that are classes, not distributions")));
+        }
+        Ok(())
+    }
+
+    /// Whether F(ln p) is −ln p.
+    fn is_plain(&self) -> bool {
+        self.focal_gamma == 0.0 && self.poly_epsilon == 0.0
+    }
+
+    /// F and −F′ at ln p = −`surprise`, where 1 − p is `rest`.
+    fn curve(&self, surprise: f64, rest: f64) -> (f64, f64) {
+        let (gamma, epsilon) = (self.focal_gamma, self.poly_epsilon);
+        let (p, focal) = (1.0 - rest, power(rest, gamma));
+        // γ (1 − p)^(γ − 1) p ln p goes to 0 with 1 − p for every γ > 0, also below 1.
+        let bend = if gamma == 0.0 || rest == 0.0 { 0.0 } else { gamma * (focal / rest) * p * surprise };
+        // A class without any probability: p ln p is 0.
+        let bend = if p == 0.0 { 0.0 } else { bend };
+        let value = if focal == 0.0 { 0.0 } else { focal * surprise } + epsilon * focal * rest;
+        (value, focal + bend + epsilon * (gamma + 1.0) * focal * p)
+    }
+}
+
+/// xʸ for x in [0, 1] and y ≥ 0.
+fn power(x: f64, y: f64) -> f64 {
+    match y {
+        0.0 => 1.0,
+        1.0 => x,
+        2.0 => x * x,
+        _ if x == 0.0 => 0.0,
+        _ => crate::simd::softmax::exp_of((y * math::ln(x)).min(0.0)),
     }
 }
 
@@ -169,8 +295,13 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
 
     fn scratch(&self) -> Result<Self::Scratch, Error> {
         let width = self.logits.width;
-        let dense = if self.only_classes() { 0 } else { width };
-        Ok(Scratch { buffers: Buffers::new(width)?, target: zeros(dense)?, distribution: zeros(dense)?, factor: [0.0] })
+        let of_q = if self.has_row_of_q() { width } else { 0 };
+        Ok(Scratch {
+            rows: LogitRows::new(width, self.options.transform)?,
+            q: zeros(of_q)?,
+            distribution: zeros(of_q)?,
+            factor: [0.0],
+        })
     }
 
     fn terms(&self, sequence: usize) -> usize {
@@ -208,124 +339,162 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
-        let Scratch { buffers, target, distribution, factor } = scratch;
-        let (sequence, first) = (piece.sequence, piece.terms.start);
-        for step in piece.terms.clone() {
-            let local = step - first;
+        let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
+        for step in first..end {
             ticker.tick(self.logits.width.max(1))?;
             let mut value = 0.0;
             if self.is_valid(sequence, step) {
                 let weight = self.weight(sequence, step);
-                let factor = weight * piece.factors(local..local + 1, factor)[0];
-                if let Some(class) = self.only_class(sequence, step) {
-                    let q = self.class_weight(class);
-                    value = weight * step_of_class(self.scores, piece, step, class, q, factor, buffers);
-                } else {
-                    let q = self.spread(sequence, step, target, distribution);
-                    value = weight * step_of_distribution(self.scores, piece, step, q, factor, buffers);
-                }
+                let factor = weight * piece.factors(step - first..step - first + 1, &mut scratch.factor)[0];
+                value = weight
+                    * match self.scores {
+                        Scores::Logits => {
+                            let next = (step + 1 < end && self.is_valid(sequence, step + 1)).then_some(step + 1);
+                            self.step_of_logits(piece, (step, next), factor, scratch)
+                        }
+                        _ => self.step_of_probabilities(piece, step, factor, scratch),
+                    };
             } else {
                 piece.strip.clear(step, first);
             }
-            piece.term(local, value);
+            piece.term(step - first, value);
         }
         Ok(())
     }
 }
 
 impl<E: Element> CrossEntropy<'_, E> {
-    fn only_classes(&self) -> bool {
-        matches!(self.targets, Targets::Classes(_)) && self.options.label_smoothing == 0.0
-    }
-}
-
-/// q (ln Σⱼ exp(xⱼ) − x_class) of one step; its gradient times `factor` is written if one is asked for. This is also the
-/// term of REINFORCE, whose q is the advantage.
-pub(super) fn step_of_class<E: Element>(
-    scores: Scores,
-    piece: &mut Piece<'_, E>,
-    step: usize,
-    class: usize,
-    q: f64,
-    factor: f64,
-    buffers: &mut Buffers<E::Float>,
-) -> f64 {
-    let first = piece.terms.start;
-    if !piece.wants_gradient() {
-        return piece.strip.read(step, first, buffers, |x| match scores {
-            Scores::Logits => {
-                let shift = maximum(x);
-                q * (shift.to_f64() - x[class].to_f64() + math::ln(exp_sum(x, shift)))
-            }
-            Scores::LogProbs => -q * x[class].to_f64(),
-            Scores::Probs => -q * math::ln(x[class].to_f64()),
-        });
-    }
-    let mut value = 0.0;
-    piece.strip.read_and_write(step, first, buffers, |x, out| match scores {
-        Scores::Logits => {
-            let shift = maximum(x);
-            let sum = exp_sum_into(x, shift, out);
-            value = q * (shift.to_f64() - x[class].to_f64() + math::ln(sum));
-            // The slope of the class itself, p − 1, is the small difference of two numbers near 1: it is taken before
-            // anything is rounded.
-            let own = out[class].to_f64() - sum;
-            scale(out, Float::from_f64(factor * q / sum));
-            out[class] = Float::from_f64(factor * q * (own / sum));
+    fn step_of_logits(
+        &self,
+        piece: &mut Piece<'_, E>,
+        (step, next): (usize, Option<usize>),
+        factor: f64,
+        scratch: &mut Scratch<E::Float>,
+    ) -> f64 {
+        let (sequence, options) = (piece.sequence, &self.options);
+        let class = self.target(sequence, step);
+        let Scratch { rows, q, distribution, .. } = scratch;
+        let has_q = self.has_row_of_q();
+        if has_q {
+            rows.look(piece, step, |row| {
+                self.q((sequence, step), row, q, distribution);
+            });
         }
-        Scores::LogProbs | Scores::Probs => {
+        let q = has_q.then_some(&q[..]);
+        let step = Step { step, next, factor, class, q, wants_moment: false };
+        rows.step(piece, step, |reading| {
+            let mut slopes = Slopes::default();
+            let mut value = 0.0;
+            if let Some(class) = class {
+                let weight = (1.0 - options.label_smoothing) * self.class_weight(class);
+                let surprise = reading.surprise(class);
+                let (curve, slope) = match options.is_plain() {
+                    true => (surprise, 1.0),
+                    false => options.curve(surprise, reading.rest(class)),
+                };
+                // Where the target has no weight, an impossible one costs nothing.
+                value = if weight == 0.0 { 0.0 } else { weight * curve };
+                slopes.probability = weight * slope;
+                slopes.own = weight * slope;
+            }
+            if let Some(q) = q {
+                let maximum = Float::from_f64(reading.softmax.maximum);
+                let (total, distance) = dispatch!(level(), simd => distances_in(simd, reading.row, q, maximum));
+                value += distance + total * math::ln(reading.softmax.sum);
+                slopes.probability += total;
+            } else if options.label_smoothing != 0.0 {
+                value += self.smooth(reading, class, &mut slopes);
+            }
+            if options.z_loss != 0.0 {
+                let log_sum = reading.softmax.log_sum_exp();
+                value += options.z_loss * log_sum * log_sum;
+                slopes.probability += 2.0 * options.z_loss * log_sum;
+            }
+            (value, slopes)
+        })
+    }
+
+    /// ε shared evenly, by all classes or by all but the target: its value, and what it adds to the slopes.
+    fn smooth(&self, reading: &Reading<'_, E::Float>, class: Option<usize>, slopes: &mut Slopes) -> f64 {
+        let (mut total, finite) = reading.total();
+        let mut missing = reading.row.len() as f64 - finite;
+        let mut sharing = reading.row.len() as f64;
+        let others_only = self.options.smoothed == Smoothed::Others;
+        if let Some(class) = class.filter(|_| others_only) {
+            let own = reading.row[class];
+            sharing -= 1.0;
+            match own == E::Float::NEGATIVE_INFINITY {
+                true => missing -= 1.0,
+                false => total -= own.to_f64(),
+            }
+        }
+        let share = if sharing == 0.0 { 0.0 } else { self.options.label_smoothing / sharing };
+        slopes.spread = share;
+        slopes.probability += share * sharing;
+        slopes.own -= if others_only { share } else { 0.0 };
+        // Classes without any probability are infinitely surprising, as in torch.
+        share * if missing > 0.0 { f64::INFINITY } else { sharing * reading.softmax.log_sum_exp() - total }
+    }
+
+    fn step_of_probabilities(
+        &self,
+        piece: &mut Piece<'_, E>,
+        step: usize,
+        factor: f64,
+        scratch: &mut Scratch<E::Float>,
+    ) -> f64 {
+        let (sequence, first, is_probs) = (piece.sequence, piece.terms.start, self.scores == Scores::Probs);
+        let class = self.target(sequence, step);
+        let has_q = self.has_row_of_q();
+        let Scratch { rows, q, distribution, .. } = scratch;
+        let value_of = |row: &[E::Float], q: &[E::Float]| {
+            let mut slope = 0.0;
+            let mut value = if has_q { -expected(self.scores, row, q) } else { 0.0 };
+            if let Some(class) = class {
+                let weight = (1.0 - self.options.label_smoothing) * self.class_weight(class);
+                let x = row[class].to_f64();
+                let (ln_p, of_score) = if is_probs { (math::ln(x), 1.0 / x) } else { (x, 1.0) };
+                let (curve, curve_slope) = match self.options.is_plain() {
+                    true => (-ln_p, 1.0),
+                    false => {
+                        let p = if is_probs { x } else { crate::simd::softmax::exp_of(x.min(0.0)) };
+                        self.options.curve(-ln_p, 1.0 - p)
+                    }
+                };
+                if weight != 0.0 {
+                    value += weight * curve;
+                    slope = -weight * curve_slope * of_score;
+                }
+            }
+            (value, slope)
+        };
+        if !piece.wants_gradient() {
+            return piece.strip.read(step, first, rows.buffers(), |row| {
+                if has_q {
+                    self.q((sequence, step), row, q, distribution);
+                }
+                value_of(row, q).0
+            });
+        }
+        let mut value = 0.0;
+        piece.strip.read_and_write(step, first, rows.buffers(), |row, out| {
+            if has_q {
+                self.q((sequence, step), row, q, distribution);
+            }
+            let slope;
+            (value, slope) = value_of(row, q);
             out.fill(E::Float::default());
-            let x = x[class].to_f64();
-            let (term, slope) = if scores == Scores::Probs { (math::ln(x), 1.0 / x) } else { (x, 1.0) };
-            value = -q * term;
-            out[class] = Float::from_f64(-factor * q * slope);
-        }
-    });
-    value
-}
-
-/// Σ_c q_c (ln Σⱼ exp(xⱼ) − x_c) of one step, and its gradient times `factor`.
-fn step_of_distribution<E: Element>(
-    scores: Scores,
-    piece: &mut Piece<'_, E>,
-    step: usize,
-    q: &[E::Float],
-    factor: f64,
-    buffers: &mut Buffers<E::Float>,
-) -> f64 {
-    let first = piece.terms.start;
-    if !piece.wants_gradient() {
-        return piece.strip.read(step, first, buffers, |x| match scores {
-            Scores::Logits => {
-                let shift = maximum(x);
-                let (total, distance) = dispatch!(level(), simd => distances_in(simd, x, q, shift));
-                distance + total * math::ln(exp_sum(x, shift))
-            }
-            _ => -expected(scores, x, q),
-        });
-    }
-    let mut value = 0.0;
-    piece.strip.read_and_write(step, first, buffers, |x, out| match scores {
-        Scores::Logits => {
-            let shift = maximum(x);
-            let (total, distance) = dispatch!(level(), simd => distances_in(simd, x, q, shift));
-            let sum = exp_sum_into(x, shift, out);
-            value = distance + total * math::ln(sum);
-            let (rate, factor) = (E::Float::from_f64(factor * total / sum), E::Float::from_f64(factor));
-            for (slope, &q) in out.iter_mut().zip(q) {
-                *slope = *slope * rate - factor * q;
-            }
-        }
-        Scores::LogProbs | Scores::Probs => {
-            value = -expected(scores, x, q);
-            for ((slope, &x), &q) in out.iter_mut().zip(x).zip(q) {
-                let of_score = if scores == Scores::Probs { 1.0 / x.to_f64() } else { 1.0 };
+            for ((out, &x), &q) in out.iter_mut().zip(row).zip(&*q) {
+                let of_score = if is_probs { 1.0 / x.to_f64() } else { 1.0 };
                 let used = q != E::Float::default();
-                *slope = Float::from_f64(if used { -factor * q.to_f64() * of_score } else { 0.0 });
+                *out = Float::from_f64(if used { -factor * q.to_f64() * of_score } else { 0.0 });
             }
-        }
-    });
-    value
+            if let Some(class) = class {
+                out[class] = Float::from_f64(out[class].to_f64() + factor * slope);
+            }
+        });
+        value
+    }
 }
 
 /// Σ_c q_c ln p_c, over the classes whose q is not 0.

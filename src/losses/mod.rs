@@ -2,7 +2,9 @@
 
 pub mod cross_entropy;
 pub mod ctc;
+pub mod logits;
 pub mod pointwise;
+pub mod policy_gradient;
 pub mod reinforce;
 
 /// What the first argument of a loss holds.

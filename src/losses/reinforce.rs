@@ -9,7 +9,8 @@
 //! rewards to go, Gₜ = rₜ + γ Gₜ₊₁. A masked step is no action: it adds nothing, discounts nothing, and G passes over it.
 
 use super::Scores;
-use super::cross_entropy::{rows_per_piece, step_of_class};
+use super::cross_entropy::rows_per_piece;
+use super::logits::{LogitRows, Slopes, Step, Transform};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
@@ -60,7 +61,7 @@ impl<'a, E: Element> Reinforce<'a, E> {
 
 /// What a thread keeps.
 pub struct Scratch<F> {
-    buffers: Buffers<F>,
+    rows: LogitRows<F>,
     factor: [f64; 1],
 }
 
@@ -73,7 +74,7 @@ impl<E: Element> Loss for Reinforce<'_, E> {
     }
 
     fn scratch(&self) -> Result<Self::Scratch, Error> {
-        Ok(Scratch { buffers: Buffers::new(self.logits.width)?, factor: [0.0] })
+        Ok(Scratch { rows: LogitRows::new(self.logits.width, Transform::NONE)?, factor: [0.0] })
     }
 
     fn terms(&self, sequence: usize) -> usize {
@@ -99,7 +100,7 @@ impl<E: Element> Loss for Reinforce<'_, E> {
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
-        let Scratch { buffers, factor } = scratch;
+        let Scratch { rows, factor } = scratch;
         let (sequence, first) = (piece.sequence, piece.terms.start);
         for step in piece.terms.clone() {
             let local = step - first;
@@ -110,18 +111,47 @@ impl<E: Element> Loss for Reinforce<'_, E> {
             let value = match &self.actions {
                 Some(actions) if valid => {
                     let action = actions.of(sequence)[step] as usize;
-                    step_of_class(self.scores, piece, step, action, advantage, factor, buffers)
+                    if self.scores == Scores::Logits {
+                        let next = (step + 1 < piece.terms.end && self.is_valid(sequence, step + 1)).then_some(step + 1);
+                        let at = Step { step, next, factor, class: Some(action), q: None, wants_moment: false };
+                        rows.step(piece, at, |reading| {
+                            let slopes = Slopes { probability: advantage, own: advantage, ..Slopes::default() };
+                            (advantage * reading.surprise(action), slopes)
+                        })
+                    } else {
+                        step_of_log_probs(piece, step, action, advantage, factor, rows.buffers())
+                    }
                 }
                 Some(_) => {
                     piece.strip.clear(step, first);
                     0.0
                 }
-                None => step_of_action(piece, step, if valid { Some(advantage) } else { None }, factor, buffers),
+                None => step_of_action(piece, step, valid.then_some(advantage), factor, rows.buffers()),
             };
             piece.term(local, value);
         }
         Ok(())
     }
+}
+
+/// −A x of the action of a step whose scores are log-probabilities.
+fn step_of_log_probs<E: Element>(
+    piece: &mut Piece<'_, E>,
+    step: usize,
+    action: usize,
+    advantage: f64,
+    factor: f64,
+    buffers: &mut Buffers<E::Float>,
+) -> f64 {
+    let first = piece.terms.start;
+    let value = piece.strip.read(step, first, buffers, |x| -advantage * x[action].to_f64());
+    if piece.wants_gradient() {
+        piece.strip.read_and_write(step, first, buffers, |_, out| {
+            out.fill(E::Float::default());
+            out[action] = Float::from_f64(-factor * advantage);
+        });
+    }
+    value
 }
 
 /// −A x of a step whose score is the log-probability of its action; nothing where the step is masked.

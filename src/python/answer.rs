@@ -126,7 +126,7 @@ impl<'py> Results<'py> {
     }
 
     /// The numbers of every sequence; `width` of them for a step.
-    pub(super) fn split<E: Element + Plain>(
+    pub(super) fn split<E: Plain>(
         &mut self,
         structure: &Structure,
         term: Term,

@@ -14,7 +14,6 @@ use numpy::npyffi::{NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, PY_ARRAY_API, npy_in
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use crate::float::Element;
 use crate::input::{AnyView, View};
 
 /// Numbers that a [`View`] can hold; any bits are a number.
@@ -219,7 +218,7 @@ impl<'py> Fresh<'py> {
     }
 
     /// The numbers as `E`, which must be what the dtype says.
-    pub(super) fn numbers<E: Element + Plain>(&mut self) -> &mut [E] {
+    pub(super) fn numbers<E: Plain>(&mut self) -> &mut [E] {
         assert_eq!(size_of::<E>(), self.object.dtype().itemsize(), "the element type must be that of the array");
         let length = self.object.shape().iter().product();
         if length == 0 {

@@ -6,20 +6,24 @@
 use std::ops::Range;
 
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
-use super::answer::{Request, Term, answer, is_in_place};
+use super::answer::{Request, Results, Term, answer, is_in_place};
 use super::arguments::{Floats, Mask, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::with_element;
-use super::guarded;
+use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::{
     Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, lengths, mask_per_step,
     rows_like,
 };
 use crate::losses::Scores;
-use crate::losses::cross_entropy::{CrossEntropy, Options, Targets};
+use crate::float::Element;
+use crate::losses::cross_entropy::{CrossEntropy, Options, Smoothed, Targets};
+use crate::losses::logits::Transform;
+use crate::losses::policy_gradient::{self, Actions, PolicyGradient, TokenLogProbs};
 use crate::losses::reinforce::{BASELINES, Baseline, Reinforce, advantages, axes};
-use crate::reduction::NUMERIC;
+use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -49,6 +53,12 @@ pub(super) fn cross_entropy_loss<'py>(
     class_weights: Option<Object<'py>>,
     ignore_index: Object<'py>,
     label_smoothing: Object<'py>,
+    label_smoothing_over: Object<'py>,
+    z_loss: Object<'py>,
+    softcap: Option<Object<'py>>,
+    temperature: Object<'py>,
+    focal_gamma: Object<'py>,
+    poly_epsilon: Object<'py>,
     reduction: Object<'py>,
     normalizer: Option<Object<'py>>,
 ) -> PyResult<Object<'py>> {
@@ -57,6 +67,11 @@ pub(super) fn cross_entropy_loss<'py>(
         let scores = Scores::new(&word("scores", &scores)?, &["logits", "log_probs", "probs"])?;
         let ignore_index = integer("ignore_index", &ignore_index)?;
         let label_smoothing = number("label_smoothing", &label_smoothing)?;
+        let smoothed = Smoothed::new(&word("label_smoothing_over", &label_smoothing_over)?)?;
+        let z_loss = number("z_loss", &z_loss)?;
+        let transform = transform(&temperature, softcap.as_ref())?;
+        let focal_gamma = number("focal_gamma", &focal_gamma)?;
+        let poly_epsilon = number("poly_epsilon", &poly_epsilon)?;
         let first = Floats::new("logits", &logits)?;
         let (classes, distributions) = match holds_integers("targets", &targets)? {
             true => (Some(integers("targets", &targets)?), None),
@@ -86,9 +101,131 @@ pub(super) fn cross_entropy_loss<'py>(
                 class_weights: class_weights.as_ref().map(|all| class_numbers("class_weights", all)).transpose()?,
                 ignore_index,
                 label_smoothing,
+                smoothed,
+                z_loss,
+                transform,
+                focal_gamma,
+                poly_epsilon,
             };
             let loss = CrossEntropy::new(sequences, targets, scores, options)?;
             answer(py, &loss, &reducer, Term::Step, &gradient, &first, &others)
+        })
+    })
+}
+
+fn transform(temperature: &Object<'_>, softcap: Option<&Object<'_>>) -> PyResult<Transform> {
+    let softcap = softcap.map(|object| number("softcap", object)).transpose()?;
+    Ok(Transform::new(number("temperature", temperature)?, softcap)?)
+}
+
+/// The gradient of Σ (c ln p(a) + e H) with respect to the logits.
+#[pyfunction]
+pub(super) fn policy_gradient_logits<'py>(
+    py: Python<'py>,
+    logits: Object<'py>,
+    ids: Object<'py>,
+    coefficients: Object<'py>,
+    entropy: Object<'py>,
+    lengths: Option<Object<'py>>,
+    mask: Option<Object<'py>>,
+    ignore_index: Object<'py>,
+    temperature: Object<'py>,
+    softcap: Option<Object<'py>>,
+    out: Object<'py>,
+) -> PyResult<Object<'py>> {
+    guarded(|| {
+        let ignore_index = integer("ignore_index", &ignore_index)?;
+        let transform = transform(&temperature, softcap.as_ref())?;
+        let first = Floats::new("logits", &logits)?;
+        let ids = integers("ids", &ids)?;
+        let coefficients = Floats::new("coefficients", &coefficients)?;
+        let entropy = Floats::new("entropy", &entropy)?;
+        let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+        let reducer = Reducer::new("sum", NUMERIC, None)?;
+        let request = Some((py.None().into_bound(py), out));
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, true)?;
+            sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+            if is_in_place(&request, &first, &[]) {
+                sequences.read_in_place();
+            }
+            let structure = &sequences.structure;
+            let actions = Actions {
+                ids: integers_per_step("ids", &ids, structure)?,
+                mask: mask_of_steps(mask.as_ref(), structure)?,
+                ignore_index,
+            };
+            let coefficients = floats_per_step("coefficients", &coefficients.any(), structure)?;
+            let entropy = match entropy.any() {
+                Argument::Array(one) if one.shape().is_empty() => match one.to_vec()?[0] {
+                    0.0 => None,
+                    number => Some(PerStep::filled(structure, number)),
+                },
+                all => Some(floats_per_step("entropy", &all, structure)?),
+            };
+            let loss = PolicyGradient::new(sequences, actions, coefficients, entropy, transform)?;
+            let both = answer(py, &loss, &reducer, Term::Step, &request, &first, &[])?;
+            both.get_item(1)
+        })
+    })
+}
+
+/// (`log_probs`, `entropy`, `argmax`, `max_log_probs`, `rank`) of every step.
+#[pyfunction]
+pub(super) fn token_log_probs<'py>(
+    py: Python<'py>,
+    logits: Object<'py>,
+    targets: Object<'py>,
+    lengths: Option<Object<'py>>,
+    mask: Option<Object<'py>>,
+    ignore_index: Object<'py>,
+    temperature: Object<'py>,
+    softcap: Option<Object<'py>>,
+) -> PyResult<Object<'py>> {
+    guarded(|| {
+        let ignore_index = integer("ignore_index", &ignore_index)?;
+        let transform = transform(&temperature, softcap.as_ref())?;
+        let first = Floats::new("logits", &logits)?;
+        let targets = integers("targets", &targets)?;
+        let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
+        with_element!(first.kind, E => {
+            let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, true)?;
+            sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+            let structure = &sequences.structure;
+            let actions = Actions {
+                ids: integers_per_step("targets", &targets, structure)?,
+                mask: mask_of_steps(mask.as_ref(), structure)?,
+                ignore_index,
+            };
+            actions.check("targets", &sequences)?;
+            let float = numpy::dtype::<<E as Element>::Float>(py);
+            let integer = numpy::dtype::<i64>(py);
+            let make = |dtype| Results::new(py, dtype, structure, Term::Step, &[]);
+            let (mut log_probs, mut entropy, mut argmax) = (make(&float)?, make(&float)?, make(&integer)?);
+            let (mut max_log_probs, mut rank) = (make(&float)?, make(&integer)?);
+            let parts = {
+                let reals = log_probs.split(structure, Term::Step, 1).into_iter();
+                let reals = reals.zip(entropy.split(structure, Term::Step, 1));
+                let reals = reals.zip(max_log_probs.split(structure, Term::Step, 1));
+                let places = argmax.split(structure, Term::Step, 1).into_iter();
+                let places = places.zip(rank.split(structure, Term::Step, 1));
+                reals.zip(places).map(|(((log_probs, entropy), max_log_probs), (argmax, rank))| TokenLogProbs {
+                    log_probs,
+                    entropy,
+                    argmax,
+                    max_log_probs,
+                    rank,
+                })
+            };
+            let parts = parts.collect();
+            let work = sequences.rows.iter().map(|rows| 1 + rows.count() * rows.width()).sum();
+            enter(py, work, |watch| {
+                policy_gradient::token_log_probs(&sequences, &actions, transform, parts, work, watch)
+            })?;
+            let all = [log_probs, entropy, argmax, max_log_probs, rank];
+            let all = all.map(|results| results.into_object(py, structure, Term::Step));
+            let [log_probs, entropy, argmax, max_log_probs, rank] = all;
+            Ok(PyTuple::new(py, [log_probs?, entropy?, argmax?, max_log_probs?, rank?])?.into_any())
         })
     })
 }

@@ -1,9 +1,9 @@
 //! What losses ask of a row: its largest number, its sum of exponentials, its softmax.
 
-use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, f64x8};
 
-use super::{Lanes, level};
+use super::{Lanes, elementary, level};
 
 /// The largest number of a row; −∞ for an empty one. NaN may be passed over: the exponentials bring it out.
 pub fn maximum<T: Lanes>(row: &[T]) -> T {
@@ -173,6 +173,98 @@ pub(super) fn store_tail<T: Lanes, S: Simd>(vector: impl SimdFloat<S, Element = 
 pub(crate) fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {
     for value in row {
         *value *= factor;
+    }
+}
+
+/// Writes xⱼ / divisor.
+#[inline(always)]
+pub(crate) fn divide_in<T: Lanes, S: Simd>(simd: S, row: &[T], divisor: T, out: &mut [T]) {
+    let by = T::Vector::<S>::splat(simd, divisor);
+    let done = row.len() / T::LANES * T::LANES;
+    for (x, out) in row.chunks_exact(T::LANES).zip(out.chunks_exact_mut(T::LANES)) {
+        (T::Vector::<S>::from_slice(simd, x) / by).store_slice(out);
+    }
+    for (out, &x) in out[done..].iter_mut().zip(&row[done..]) {
+        *out = T::rounded(x.exact() / divisor.exact());
+    }
+}
+
+/// Divides every number of a row.
+#[inline(always)]
+pub(crate) fn divide_own_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], divisor: T) {
+    let by = T::Vector::<S>::splat(simd, divisor);
+    let mut chunks = row.chunks_exact_mut(T::LANES);
+    for chunk in &mut chunks {
+        (T::Vector::<S>::from_slice(simd, chunk) / by).store_slice(chunk);
+    }
+    for x in chunks.into_remainder() {
+        *x = T::rounded(x.exact() / divisor.exact());
+    }
+}
+
+/// Subtracts factor · qⱼ.
+#[inline(always)]
+pub(crate) fn subtract_scaled_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], q: &[T], factor: T) {
+    let factors = T::Vector::<S>::splat(simd, factor);
+    let mut chunks = row.chunks_exact_mut(T::LANES);
+    let mut others = q.chunks_exact(T::LANES);
+    for (chunk, q) in (&mut chunks).zip(&mut others) {
+        let product = T::Vector::<S>::from_slice(simd, q) * factors;
+        (T::Vector::<S>::from_slice(simd, chunk) - product).store_slice(chunk);
+    }
+    for (x, &q) in chunks.into_remainder().iter_mut().zip(others.remainder()) {
+        *x = T::rounded(x.exact() - T::rounded(q.exact() * factor.exact()).exact());
+    }
+}
+
+/// Σ of the numbers above −∞, and how many they are.
+#[inline(always)]
+pub(crate) fn finite_total_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> (f64, f64) {
+    let nothing = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
+    let (zero, one) = (T::Vector::<S>::splat(simd, T::default()), T::Vector::<S>::splat(simd, T::ONE));
+    let (mut sum, mut missing) = (T::zero(simd), T::zero(simd));
+    let mut chunks = row.chunks_exact(T::LANES);
+    for chunk in &mut chunks {
+        let x = T::Vector::<S>::from_slice(simd, chunk);
+        let is_missing = x.simd_eq(nothing);
+        sum = T::accumulate(sum, is_missing.select(zero, x));
+        missing = T::accumulate(missing, is_missing.select(one, zero));
+    }
+    let (mut sum, mut missing) = (T::fold(sum), T::fold(missing));
+    for &x in chunks.remainder() {
+        match x == T::NEGATIVE_INFINITY {
+            true => missing += 1.0,
+            false => sum += x.exact(),
+        }
+    }
+    (sum, row.len() as f64 - missing)
+}
+
+/// Replaces xⱼ by cap · tanh(xⱼ / cap).
+#[inline(always)]
+pub(crate) fn soft_cap_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], cap: f64) {
+    let caps = f64x8::splat(simd, cap);
+    let capped = |half: f64x8<S>| elementary::tanh(simd, half / caps) * caps;
+    let all = row.len();
+    let mut chunks = row.chunks_exact_mut(T::LANES);
+    for chunk in &mut chunks {
+        let (low, high) = T::widened(T::Vector::<S>::from_slice(simd, chunk));
+        T::narrowed((capped(low), capped(high))).store_slice(chunk);
+    }
+    let rest = chunks.into_remainder();
+    if !rest.is_empty() {
+        let (low, high) = T::widened(tail::<T, S>(simd, rest, T::default()));
+        let vector = T::narrowed((capped(low), capped(high)));
+        rest.copy_from_slice(&vector.as_slice()[..all % T::LANES]);
+    }
+}
+
+/// Multiplies by 1 − (xⱼ / cap)².
+#[inline(always)]
+pub(crate) fn soft_cap_slopes_in<T: Lanes, S: Simd>(_: S, capped: &[T], cap: f64, slopes: &mut [T]) {
+    for (slope, x) in slopes.iter_mut().zip(capped) {
+        let ratio = x.exact() / cap;
+        *slope = T::rounded(slope.exact() * ((1.0 - ratio) * (1.0 + ratio)));
     }
 }
 

@@ -1,0 +1,261 @@
+//! Rows of logits, read once for the softmax and swept once more for the gradient: what cross-entropy and policy gradients
+//! share.
+//!
+//! p = softmax(x̂)        x̂ = cap · tanh(x / (τ cap)), or x / τ without a cap
+//!
+//! A loss of a row is a function of ln Σⱼ exp(x̂ⱼ), of some x̂ and of the entropy of p, so its gradient is [`Slopes`].
+
+use fearless_simd::dispatch;
+
+use crate::error::Error;
+use crate::float::{Element, Float};
+use crate::input::zeros;
+use crate::loss::{Buffers, Piece, Strip};
+use crate::simd::softmax::{self, Ahead, BLOCK, Softmax};
+use crate::simd::{level, math, rows};
+
+/// What is done to logits before their softmax.
+#[derive(Debug, Clone, Copy)]
+pub struct Transform {
+    temperature: f64,
+    softcap: Option<f64>,
+}
+
+impl Transform {
+    /// Nothing.
+    pub const NONE: Self = Self { temperature: 1.0, softcap: None };
+
+    /// Checks that both are positive.
+    pub fn new(temperature: f64, softcap: Option<f64>) -> Result<Self, Error> {
+        let of = |name: &str, value: f64| match value > 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Value(format!("{name} is {value}, expected a positive number"))),
+        };
+        of("temperature", temperature)?;
+        softcap.map_or(Ok(()), |cap| of("softcap", cap))?;
+        Ok(Self { temperature, softcap })
+    }
+
+    /// Whether logits stay as they are.
+    pub fn is_none(&self) -> bool {
+        self.temperature == 1.0 && self.softcap.is_none()
+    }
+
+    /// The name of what is done.
+    pub(super) fn name(&self) -> &'static str {
+        if self.softcap.is_some() { "softcap" } else { "temperature" }
+    }
+
+    /// x̂, in `scratch` where it is not x.
+    fn row<'a, F: Float>(&self, row: &'a [F], scratch: &'a mut [F]) -> &'a [F] {
+        if self.is_none() {
+            return row;
+        }
+        self.apply(row, scratch);
+        scratch
+    }
+
+    fn apply<F: Float>(&self, row: &[F], out: &mut [F]) {
+        dispatch!(level(), simd => rows::divide_in(simd, row, F::from_f64(self.temperature), out));
+        if let Some(cap) = self.softcap {
+            dispatch!(level(), simd => rows::soft_cap_in(simd, out, cap));
+        }
+    }
+
+    /// Multiplies by ∂x̂ⱼ/∂xⱼ = (1 − (x̂ⱼ / cap)²) / τ.
+    fn pull_back<F: Float>(&self, transformed: &[F], slopes: &mut [F]) {
+        if let Some(cap) = self.softcap {
+            dispatch!(level(), simd => rows::soft_cap_slopes_in(simd, transformed, cap, slopes));
+        }
+        dispatch!(level(), simd => rows::divide_own_in(simd, slopes, F::from_f64(self.temperature)));
+    }
+}
+
+/// ∂ℓ/∂x̂ⱼ = (probability + distance (x̂ⱼ − m)) pⱼ − spread − qⱼ − own [j = class], q where there is one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Slopes {
+    pub(super) probability: f64,
+    pub(super) distance: f64,
+    pub(super) spread: f64,
+    pub(super) own: f64,
+}
+
+/// A row that has been read.
+pub(super) struct Reading<'a, F> {
+    pub(super) softmax: Softmax,
+    /// x̂
+    pub(super) row: &'a [F],
+}
+
+impl<F: Float> Reading<'_, F> {
+    /// −ln p of a class. The maximum is subtracted first, so that a sure class keeps its digits.
+    pub(super) fn surprise(&self, class: usize) -> f64 {
+        (self.softmax.maximum - self.row[class].to_f64()) + math::ln(self.softmax.sum)
+    }
+
+    /// 1 − p of a class: of a sure one, what the others leave.
+    pub(super) fn rest(&self, class: usize) -> f64 {
+        let distance = self.row[class].to_f64() - self.softmax.maximum;
+        (self.softmax.sum - softmax::exp_of(distance)) / self.softmax.sum
+    }
+}
+
+impl<F: Float> Reading<'_, F> {
+    /// Σ x̂ over the classes above −∞, and how many they are.
+    pub(super) fn total(&self) -> (f64, f64) {
+        dispatch!(level(), simd => rows::finite_total_in(simd, self.row))
+    }
+}
+
+/// What a thread keeps to read rows.
+pub struct LogitRows<F> {
+    buffers: Buffers<F>,
+    block: Vec<F>,
+    shifts: Vec<f64>,
+    /// x̂, where it differs from x.
+    transformed: Vec<F>,
+    transform: Transform,
+    /// A step whose row has been looked at already, and the maximum of its first block.
+    ahead: Option<(usize, F)>,
+}
+
+/// A step to be read.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'q, F> {
+    pub(super) step: usize,
+    /// The one that will be read next, if it is known.
+    pub(super) next: Option<usize>,
+    /// What its gradient is multiplied by.
+    pub(super) factor: f64,
+    /// The class of [`Slopes::own`].
+    pub(super) class: Option<usize>,
+    /// q of the gradient.
+    pub(super) q: Option<&'q [F]>,
+    /// Whether the entropy is asked for.
+    pub(super) wants_moment: bool,
+}
+
+impl<F: Float> LogitRows<F> {
+    /// For rows of this width.
+    pub(super) fn new(width: usize, transform: Transform) -> Result<Self, Error> {
+        Ok(Self {
+            buffers: Buffers::new(width)?,
+            block: zeros(BLOCK.min(width))?,
+            shifts: zeros(width.div_ceil(BLOCK))?,
+            transformed: zeros(if transform.is_none() { 0 } else { width })?,
+            transform,
+            ahead: None,
+        })
+    }
+
+    /// Buffers for rows that are read in another way.
+    pub(super) fn buffers(&mut self) -> &mut Buffers<F> {
+        &mut self.buffers
+    }
+
+    /// Looks at the row of a step, as it is after the transformation, before it is read.
+    pub(super) fn look<E: Element<Float = F>>(&mut self, piece: &Piece<'_, E>, step: usize, body: impl FnOnce(&[F])) {
+        let Self { buffers, transformed, transform, .. } = self;
+        piece.strip.read(step, piece.terms.start, buffers, |x| {
+            body(transform.row(x, transformed));
+        });
+    }
+
+    /// Reads a step of a strip for its values alone. `is_first` says that nothing was read before it.
+    #[inline]
+    pub(super) fn read<E: Element<Float = F>, R>(
+        &mut self,
+        strip: &Strip<'_, E>,
+        step: usize,
+        (next, is_first): (Option<usize>, bool),
+        wants_moment: bool,
+        first: usize,
+        body: impl FnOnce(&Reading<'_, F>) -> R,
+    ) -> R {
+        let Self { buffers, block, transformed, transform, ahead, .. } = self;
+        let mut looking = look(strip, step, next, is_first, transform, *ahead);
+        let result = strip.read(step, first, buffers, |x| {
+            let row = transform.row(x, transformed);
+            let softmax = softmax::softmax(row, &mut looking, wants_moment, block);
+            body(&Reading { softmax, row })
+        });
+        *ahead = next.zip(looking.maximum);
+        result
+    }
+
+    /// Reads a step; `body` gets what was read and says the value and the slopes. Returns the value.
+    #[inline]
+    pub(super) fn step<E: Element<Float = F>>(
+        &mut self,
+        piece: &mut Piece<'_, E>,
+        at: Step<'_, F>,
+        body: impl FnOnce(&Reading<'_, F>) -> (f64, Slopes),
+    ) -> f64 {
+        let first = piece.terms.start;
+        let is_first = at.step == first;
+        if !piece.wants_gradient() {
+            let body = |reading: &Reading<'_, F>| body(reading).0;
+            return self.read(&piece.strip, at.step, (at.next, is_first), at.wants_moment, first, body);
+        }
+        let Self { buffers, shifts, transformed, transform, ahead, .. } = self;
+        let mut looking = look(&piece.strip, at.step, at.next, is_first, transform, *ahead);
+        let looked = &mut looking;
+        let mut value = 0.0;
+        piece.strip.read_and_write(at.step, first, buffers, |x, out| {
+            let row = transform.row(x, transformed);
+            let softmax = softmax::softmax_into(row, looked, at.wants_moment, out, shifts);
+            let reading = Reading { softmax, row };
+            let slopes;
+            (value, slopes) = body(&reading);
+            write(&reading, &slopes, &at, shifts, out);
+            if !transform.is_none() {
+                transform.pull_back(row, out);
+            }
+        });
+        *ahead = at.next.zip(looking.maximum);
+        value
+    }
+}
+
+/// What can be looked at beside a row: nothing where rows are changed first.
+fn look<'a, E: Element>(
+    strip: &Strip<'a, E>,
+    step: usize,
+    next: Option<usize>,
+    is_first: bool,
+    transform: &Transform,
+    ahead: Option<(usize, E::Float)>,
+) -> Ahead<'a, E::Float> {
+    let maximum = ahead.filter(|(seen, _)| *seen == step && !is_first).map(|(_, maximum)| maximum);
+    match next.filter(|_| transform.is_none()) {
+        Some(next) => Ahead { maximum, next: strip.ahead(next) },
+        None => Ahead { maximum, next: &[] },
+    }
+}
+
+/// Makes slopes of exponentials.
+fn write<F: Float>(reading: &Reading<'_, F>, slopes: &Slopes, at: &Step<'_, F>, shifts: &[f64], out: &mut [F]) {
+    let Softmax { maximum, sum, .. } = reading.softmax;
+    let (rate, factor) = (at.factor * slopes.probability / sum, at.factor);
+    if slopes.distance == 0.0 {
+        softmax::finish(out, shifts, maximum, rate, factor * slopes.spread);
+    } else {
+        let distance = factor * slopes.distance / sum;
+        softmax::finish_with_distance(reading.row, out, shifts, maximum, rate, distance);
+    }
+    if let Some(q) = at.q {
+        dispatch!(level(), simd => rows::subtract_scaled_in(simd, out, q, F::from_f64(factor)));
+    }
+    if let Some(class) = at.class {
+        // The slope of the class itself, p − 1, is the small difference of two numbers near 1: it is taken before anything
+        // is rounded.
+        let rest = reading.rest(class);
+        let q = at.q.map_or(0.0, |q| q[class].to_f64());
+        let mut own = -slopes.probability * rest + (slopes.probability - slopes.own - slopes.spread - q);
+        if slopes.distance != 0.0 {
+            let distance = (reading.row[class].to_f64() - maximum).max(f64::MIN);
+            own += slopes.distance * distance * softmax::exp_of(distance) / sum;
+        }
+        out[class] = F::from_f64(factor * own);
+    }
+}
