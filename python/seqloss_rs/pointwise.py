@@ -567,7 +567,7 @@ def poisson_nll_loss(
     >>> seqloss_rs.poisson_nll_loss(np.array([0.0]), np.array([2.0]))
     1.0
     >>> round(seqloss_rs.poisson_nll_loss(np.array([3.0]), np.array([2.0]), log_input=False, full=True), 6)
-    1.454461
+    1.454582
 
     References
     ----------
