@@ -342,7 +342,7 @@ def token_truth(
     """Log-probability and rank of each target of one sequence, with entropy and argmax of the distribution (nats).
 
     A class comes before another if its logit is larger, or equal and its index lower. Probabilities are the softmax of
-    cap tanh(x / cap) / temperature.
+    x / temperature, or of cap tanh(x / (temperature cap)).
     """
     rows, goals = np.asarray(logits).astype(np.float64), np.asarray(targets)
     steps = len(rows)
@@ -352,10 +352,11 @@ def token_truth(
     truth = TokenTruth(np.zeros(steps), np.zeros(steps), np.full(steps, -1), np.full(steps, -1), np.zeros(steps))
     for step in np.flatnonzero(valid):
         row, goal = rows[step], int(goals[step])
+        row = row / temperature
         if softcap is not None:
             row = softcap * np.tanh(row / softcap)
         order = sorted(range(len(row)), key=lambda c: (-row[c], c))
-        log_p = log_probabilities(row / temperature, "logits")
+        log_p = log_probabilities(row, "logits")
         truth.log_probs[step] = log_p[goal]
         truth.entropy[step] = -math.fsum(math.exp(value) * value for value in log_p if value > -math.inf)
         truth.argmax[step], truth.rank[step] = order[0], order.index(goal)
