@@ -85,6 +85,30 @@ impl<'a, E> View<'a, E> {
     }
 }
 
+impl<'a, E> View<'a, E> {
+    /// All numbers as rows of rows, the last two axes together, and how many numbers each of them has.
+    pub fn planes(&self) -> (Vec<Rows<'a, E>>, usize) {
+        let Some(&width) = self.shape.last() else {
+            return (vec![Rows { data: self.data, offset: self.offset, stride: 0, count: 1, width: 1 }], 1);
+        };
+        let leading = &self.shape[..self.shape.len().saturating_sub(2)];
+        if self.shape.contains(&0) {
+            return (vec![], 0);
+        }
+        let mut planes = vec![];
+        let mut index = vec![0; leading.len()];
+        loop {
+            planes.push(self.rows(&index));
+            // Counts up, the last axis first.
+            let Some(axis) = (0..leading.len()).rev().find(|&axis| index[axis] + 1 < leading[axis]) else {
+                return (planes, self.shape[leading.len()..].iter().rev().skip(1).product::<usize>() * width);
+            };
+            index[axis] += 1;
+            index[axis + 1..].fill(0);
+        }
+    }
+}
+
 impl<E: Copy> View<'_, E> {
     /// All numbers, converted, the last axis first.
     pub fn copied<T>(&self, convert: impl Fn(E) -> T) -> Result<Vec<T>, Error> {
@@ -280,6 +304,20 @@ impl<'a> AnyView<'a> {
             Self::Bf16(view) => Self::Bf16(view.swapped()),
             Self::F32(view) => Self::F32(view.swapped()),
             Self::F64(view) => Self::F64(view.swapped()),
+        }
+    }
+
+    /// All numbers as rows of rows: see [`View::planes`].
+    pub fn planes(&self) -> (Vec<AnyRows<'a>>, usize) {
+        fn of<'a, E>(view: &View<'a, E>, rows: fn(Rows<'a, E>) -> AnyRows<'a>) -> (Vec<AnyRows<'a>>, usize) {
+            let (planes, count) = view.planes();
+            (planes.into_iter().map(rows).collect(), count)
+        }
+        match self {
+            AnyView::F16(view) => of(view, AnyRows::F16),
+            AnyView::Bf16(view) => of(view, AnyRows::Bf16),
+            AnyView::F32(view) => of(view, AnyRows::F32),
+            AnyView::F64(view) => of(view, AnyRows::F64),
         }
     }
 

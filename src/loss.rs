@@ -362,7 +362,7 @@ enum Sums {
     /// One for each sequence.
     Sequences(Vec<Mutex<OfSequence>>),
     /// Of everything.
-    All(Mutex<Exact>),
+    All(Box<Mutex<Exact>>),
 }
 
 /// The sum of a sequence that is one piece, or is put together from several.
@@ -383,7 +383,7 @@ impl Sums {
             return Ok(Self::Nothing);
         }
         if reducer.is_number() {
-            return Ok(Self::All(Mutex::new(Exact::new())));
+            return Ok(Self::All(Box::default()));
         }
         let sequences = loss.sequences().len();
         let mut sums = reserve(sequences)?;

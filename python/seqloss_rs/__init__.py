@@ -30,6 +30,8 @@ from .pointwise import (
     smape_loss,
     smooth_l1_loss,
 )
+from .policy import TokenLogProbs, policy_gradient_logits, token_log_probs
+from .sums import LossSum
 from .text import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore, bleu_loss, rouge_loss
 
 __all__ = [
@@ -42,9 +44,11 @@ __all__ = [
     "Hypothesis",
     "InternalError",
     "LabelPosteriors",
+    "LossSum",
     "Rouge",
     "RougeScore",
     "Span",
+    "TokenLogProbs",
     "__version__",
     "bleu_loss",
     "cross_entropy_loss",
@@ -67,6 +71,7 @@ __all__ = [
     "msle_loss",
     "poisson_nll_loss",
     "quantile_loss",
+    "policy_gradient_logits",
     "reinforce_loss",
     "rmse",
     "rmsse",
@@ -75,6 +80,7 @@ __all__ = [
     "show_config",
     "smape_loss",
     "smooth_l1_loss",
+    "token_log_probs",
     "value_and_grad",
     "wape",
 ]

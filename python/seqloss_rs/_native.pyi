@@ -1,8 +1,9 @@
 # The border is private; its functions are called through the typed faces beside it.
-from typing import Any, final
+from typing import Any, Self, final
 
 __all__ = [
     "InternalError",
+    "LossSum",
     "TextMetric",
     "__version__",
     "bleu",
@@ -19,14 +20,35 @@ __all__ = [
     "interval_coverage",
     "num_threads",
     "pointwise_loss",
+    "policy_gradient_logits",
     "reinforce_loss",
     "rouge",
     "set_num_threads",
     "simd",
+    "token_log_probs",
 ]
 __version__: str
 
 class InternalError(RuntimeError): ...
+
+class LossSum:
+    def __new__(cls, settings: Any, data: Any = None) -> Self: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def settings(self) -> str: ...
+    @property
+    def special(self) -> tuple[int, int, int]: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def weight(self) -> float: ...
+    def equals(self, /, other: LossSum) -> bool: ...
+    def merge(self, /, other: LossSum) -> None: ...
+    def to_bytes(self, /) -> bytes: ...
+    def update(self, /, values: Any, weights: Any = None, *, mask: Any = None) -> None: ...
 
 @final
 class TextMetric:
@@ -50,6 +72,12 @@ def cross_entropy_loss(
     class_weights: Any,
     ignore_index: Any,
     label_smoothing: Any,
+    label_smoothing_over: Any,
+    z_loss: Any,
+    softcap: Any,
+    temperature: Any,
+    focal_gamma: Any,
+    poly_epsilon: Any,
     reduction: Any,
     normalizer: Any,
 ) -> Any: ...
@@ -162,3 +190,18 @@ def reinforce_loss(
 def rouge(variant: Any, measure: Any, stem: Any) -> Any: ...
 def set_num_threads(threads: Any) -> Any: ...
 def simd() -> Any: ...
+def policy_gradient_logits(
+    logits: Any,
+    ids: Any,
+    coefficients: Any,
+    entropy: Any,
+    lengths: Any,
+    mask: Any,
+    ignore_index: Any,
+    temperature: Any,
+    softcap: Any,
+    out: Any,
+) -> Any: ...
+def token_log_probs(
+    logits: Any, targets: Any, lengths: Any, mask: Any, ignore_index: Any, temperature: Any, softcap: Any
+) -> Any: ...

@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _native
+
 
 class SupportsArray(Protocol):
     """What NumPy can read as an array, such as a CPU tensor of another framework."""
@@ -33,8 +35,8 @@ Mask: TypeAlias = NDArray[np.bool_] | SupportsArray | Sequence[Any]
 Value: TypeAlias = float | Any
 """A float for reductions to one number; otherwise an array, or a list of arrays where the argument was one."""
 
-Reduction: TypeAlias = Literal["mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"]
-"""What becomes of the terms of a numeric loss."""
+Reduction: TypeAlias = Literal["mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"] | _native.LossSum
+"""What becomes of the terms of a numeric loss; a LossSum takes them in, and their sum is returned."""
 
 Layout: TypeAlias = Literal["NTC", "TNC"]
 """Whether sequences or frames come first."""

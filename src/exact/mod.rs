@@ -9,8 +9,10 @@
 //! The crate `xsum` holds the same accumulator, but not products, no counts of what is not finite, and no bytes.
 
 mod state;
+mod update;
 
 pub use state::LossSum;
+pub use update::Terms;
 
 /// The weight of a limb is 2³² times that of the one before; the first one's is 2^BASE, below the smallest product of two
 /// float64 (2^−2148), and such that the bits of a float64 with the biased exponent E begin at bit E + SINGLE.
@@ -19,9 +21,10 @@ const SINGLE: u64 = 34 * 32;
 /// The largest product is 2^2048; beyond it there is room for 2^64 of them, and more.
 const LIMBS: usize = 136;
 /// Additions between two carries. One adds less than 2^52 to a limb, and a carried limb is smaller than that.
-const PENDING: u32 = 2000;
+const ROOM: u32 = 2000;
 
-const FRACTION: u64 = (1 << 52) - 1;
+const HIDDEN: u64 = 1 << 52;
+const FRACTION: u64 = HIDDEN - 1;
 
 /// A sum of float64, exactly.
 #[derive(Debug, Clone)]
@@ -30,24 +33,23 @@ pub struct Exact {
     /// The limbs that may differ from 0.
     low: usize,
     high: usize,
-    /// Additions since the last carry.
-    pending: u32,
+    /// How many additions there may be before the next carry.
+    room: u32,
     /// Terms that are no finite numbers: NaN, ∞, −∞.
     special: [u64; 3],
 }
 
 impl Default for Exact {
     fn default() -> Self {
-        Self { limbs: [0; LIMBS], low: LIMBS, high: 0, pending: 0, special: [0; 3] }
+        Self { limbs: [0; LIMBS], low: LIMBS, high: 0, room: ROOM, special: [0; 3] }
     }
 }
 
 /// A finite number as an integer below 2^53 and its biased exponent, at least 1; the last is 0, or −1 for a negative one.
-#[inline]
 fn parts(value: f64) -> (u64, u64, i64) {
     let bits = value.to_bits();
     let exponent = (bits >> 52) & 0x7ff;
-    let hidden = u64::from(exponent != 0) << 52;
+    let hidden = if exponent == 0 { 0 } else { HIDDEN };
     ((bits & FRACTION) | hidden, exponent.max(1), bits.cast_signed() >> 63)
 }
 
@@ -60,17 +62,35 @@ impl Exact {
     /// Adds a number.
     #[inline]
     pub fn add(&mut self, value: f64) {
-        if !value.is_finite() {
-            self.add_special(value);
+        let bits = value.to_bits();
+        let exponent = (bits >> 52) & 0x7ff;
+        // Neither 0 or subnormal, nor ∞ or NaN. Here and below, what is rare is elsewhere: losses call this for every term.
+        if exponent.wrapping_sub(1) >= 0x7fe {
+            self.add_rare(value);
             return;
         }
-        let (integer, exponent, sign) = parts(value);
+        let (integer, sign) = ((bits & FRACTION) | HIDDEN, bits.cast_signed() >> 63);
+        self.add_parts(integer, exponent, sign);
+    }
+
+    #[inline]
+    fn add_parts(&mut self, integer: u64, exponent: u64, sign: i64) {
         let (place, shift) = (((exponent + SINGLE) / 32) as usize, exponent % 32);
         let (low, high) = ((integer << shift) & 0xffff_ffff, integer >> (32 - shift));
         // −x is ¬x + 1.
         self.limbs[place] += (low.cast_signed() ^ sign) - sign;
         self.limbs[place + 1] += (high.cast_signed() ^ sign) - sign;
         self.touched(place, place + 2);
+    }
+
+    #[cold]
+    fn add_rare(&mut self, value: f64) {
+        if value.is_finite() {
+            let (integer, exponent, sign) = parts(value);
+            self.add_parts(integer, exponent, sign);
+        } else {
+            self.add_special(value);
+        }
     }
 
     /// Adds the product of two numbers, as it would be without rounding and without limits.
@@ -96,15 +116,21 @@ impl Exact {
 
     #[inline]
     fn touched(&mut self, low: usize, high: usize) {
-        self.low = self.low.min(low);
-        self.high = self.high.max(high);
-        self.pending += 1;
-        if self.pending >= PENDING {
+        if low < self.low || high > self.high {
+            self.widen(low, high);
+        }
+        self.room -= 1;
+        if self.room == 0 {
             self.carry();
         }
     }
 
     #[cold]
+    fn widen(&mut self, low: usize, high: usize) {
+        self.low = self.low.min(low);
+        self.high = self.high.max(high);
+    }
+
     fn add_special(&mut self, value: f64) {
         let which = if value.is_nan() { 0 } else { 1 + usize::from(value < 0.0) };
         self.special[which] = self.special[which].saturating_add(1);
@@ -112,7 +138,9 @@ impl Exact {
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
-        if self.pending + other.pending >= PENDING {
+        // What the other has done since its last carry, and a carried limb, which counts as an addition.
+        let additions = ROOM - other.room + 1;
+        if additions >= self.room {
             self.carry();
         }
         for (limb, other_limb) in self.limbs.iter_mut().zip(&other.limbs).take(other.high).skip(other.low) {
@@ -121,9 +149,11 @@ impl Exact {
         for (count, other_count) in self.special.iter_mut().zip(other.special) {
             *count = count.saturating_add(other_count);
         }
-        // A carried limb counts as an addition.
-        self.pending += other.pending;
-        self.touched(other.low, other.high);
+        self.widen(other.low, other.high);
+        self.room -= additions;
+        if self.room == 0 {
+            self.carry();
+        }
     }
 
     /// The sum, rounded to the nearest float64, and to the even one of two; without the sign of a zero. It is ±∞ where it
@@ -145,7 +175,7 @@ impl Exact {
         if self.low < self.high {
             self.limbs[self.low..self.high].fill(0);
         }
-        (self.low, self.high, self.pending, self.special) = (LIMBS, 0, 0, [0; 3]);
+        (self.low, self.high, self.room, self.special) = (LIMBS, 0, ROOM, [0; 3]);
     }
 
     /// What stays is of no use.
@@ -165,7 +195,7 @@ impl Exact {
 
     /// Brings every limb into −2^31..2^31. The limbs of a number then are the only ones.
     fn carry(&mut self) {
-        self.pending = 0;
+        self.room = ROOM;
         let (mut carry, mut place) = (0, self.low);
         while place < self.high || carry != 0 {
             let sum = self.limbs[place] + carry;

@@ -25,7 +25,9 @@ impl LossSum {
 
     /// Adds numbers that count once each.
     pub fn add(&mut self, values: &[f64]) {
-        values.iter().for_each(|&value| self.loss.add(value));
+        for &value in values {
+            self.loss.add(value);
+        }
         // Not more than 2^53, so exact.
         self.weight.add(values.len() as f64);
         self.count = self.count.saturating_add(values.len() as u64);
@@ -47,13 +49,18 @@ impl LossSum {
         self.count = self.count.saturating_add(count);
     }
 
+    /// Adds another sum, whatever its settings.
+    pub fn add_sum(&mut self, other: &Self) {
+        self.add_sums(&other.loss, &other.weight, other.count);
+    }
+
     /// Adds another sum of the same settings.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         if self.settings != other.settings {
             let message = format!("sums of \"{}\" and of \"{}\" do not merge", self.settings, other.settings);
             return Err(Error::Value(message));
         }
-        self.add_sums(&other.loss, &other.weight, other.count);
+        self.add_sum(other);
         Ok(())
     }
 

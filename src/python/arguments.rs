@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple, PyType};
 
 use super::array::{Array, Kind, Plain};
+use super::sum::LossSum;
 use crate::error::{Error, subscript};
 use crate::float::Element;
 use crate::input::{AnyView, Argument, Integers, View};
@@ -184,13 +185,20 @@ pub(super) fn flag(name: &str, object: &Bound<'_, PyAny>) -> PyResult<bool> {
     object.extract().map_err(|_| unexpected(name, object, "True or False"))
 }
 
-/// The reduction that two options ask for.
+/// The reduction that two options ask for; a `LossSum` asks for the sum, and that it be added to it.
 pub(super) fn reducer<'py>(
     reduction: &Bound<'py, PyAny>,
     normalizer: Option<&Bound<'py, PyAny>>,
     choices: &'static [&'static str],
 ) -> PyResult<Reducer> {
     let normalizer = normalizer.map(|object| number("normalizer", object)).transpose()?;
+    if let Ok(sum) = reduction.cast::<LossSum>() {
+        if normalizer.is_some() {
+            let message = "normalizer goes with reduction \"sum\" or \"mean\", not with a LossSum";
+            return Err(Error::Value(message.to_owned()).into());
+        }
+        return Ok(Reducer::into(sum.get().shared()));
+    }
     Ok(Reducer::new(&word("reduction", reduction)?, choices, normalizer)?)
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod fork;
 mod losses;
 mod pointwise;
+mod sum;
 mod text;
 
 use std::cell::RefCell;
@@ -91,9 +92,11 @@ mod _native {
     #[pymodule_export]
     use super::error::InternalError;
     #[pymodule_export]
-    use super::losses::{cross_entropy_loss, reinforce_loss};
+    use super::losses::{cross_entropy_loss, policy_gradient_logits, reinforce_loss, token_log_probs};
     #[pymodule_export]
     use super::pointwise::{gaussian_nll_loss, interval_coverage, pointwise_loss};
+    #[pymodule_export]
+    use super::sum::LossSum;
     #[pymodule_export]
     use super::text::{TextMetric, bleu, error_rate, rouge};
 
