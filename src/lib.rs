@@ -17,7 +17,7 @@
 //! | [`parallel`] | the one place that makes threads; what happens after a fork, and how work is stopped |
 //! | [`exact`] | sums without rounding, and [`exact::LossSum`], which merges |
 //! | [`reduction`] | none, sequence, sum, mean: one meaning for all losses |
-//! | [`mod@loss`] | what a loss is (`trait Loss`), and `evaluate`: pieces on the pool, their sums in order |
+//! | [`mod@loss`] | what a loss is (`trait Loss`), and `evaluate`: pieces on the pool, their terms in exact sums |
 //! | `trellis` | the sum over all paths of an alignment, and the posterior of every state |
 //! | [`losses`] | what is computed: one file a loss |
 //! | [`decoding`] | from the scores of frames to labels |
@@ -31,7 +31,7 @@
 //!              names,        where it lies:         checked      room for results    the GIL is released    pieces
 //!              defaults      View                   sequences                        Ctrl-C, panics            │
 //!                                                                                                              ▼
-//! np.ndarray ◀─ python/answer.rs ◀─ reduction.rs ◀─ sums of pieces, in order ◀─ losses/ctc.rs ◀─ parallel.rs, simd/
+//! np.ndarray ◀─ python/answer.rs ◀─ reduction.rs ◀─ exact/: sums of terms ◀─ losses/ctc.rs ◀─ parallel.rs, simd/
 //! ```
 //!
 //! # What is promised

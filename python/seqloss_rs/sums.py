@@ -75,7 +75,7 @@ class LossSum(_native.LossSum):
     On its way from one machine to another:
 
     >>> received = seqloss_rs.LossSum.from_bytes(total.to_bytes())
-    >>> received == total, received.count == mask.sum()
+    >>> received == total, received.count == int(mask.sum())
     (True, True)
 
     References

@@ -17,7 +17,7 @@ import numpy as np
 
 import seqloss_rs
 
-from . import align, doctor, report, score
+from . import align, doctor, merge, report, score
 from .errors import CommandError, UsageError, one_line
 
 __all__ = ["main"]
@@ -97,7 +97,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="seqloss", description="Losses for sequences: scores data files, and reports.")
     parser.add_argument("--version", action="version", version=f"seqloss {seqloss_rs.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (score, align, report, doctor):
+    for command in (score, align, merge, report, doctor):
         command.add_parser(commands)
     arguments, rest = parser.parse_known_args(_with_values(argv))
     # argparse takes positional arguments from one place only; files may stand on both sides of an option.

@@ -16,6 +16,7 @@ import seqloss_rs
 from .batch import Batch
 from .errors import DataError, UsageError
 from .losses import LOSSES, Loss, Scored
+from .merge import write_state
 from .names import STANDARD_INPUT
 from .names import shown as shown_name
 from .options import add_flags, described, flag, given, shown
@@ -111,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
         parser.add_argument("--hyp", metavar="FILE", help="plain text, a hypothesis on each line; - is standard input")
         parser.add_argument("--ref", metavar="FILE", nargs="+", help="plain text, a reference on each line")
     parser.add_argument("-o", "--output", metavar="FILE", help="write a line for each sample; - is standard output")
+    parser.add_argument("--state", metavar="FILE", help="write the exact sum of the finite losses, for seqloss merge")
     parser.add_argument("--format", choices=FORMATS, help="of the output (default: csv for names in .csv, else jsonl)")
     parser.add_argument(
         "--json", action=argparse.BooleanOptionalAction, help="the summary as JSON (default: not on a terminal)"
@@ -145,6 +147,8 @@ def run_loss(arguments: argparse.Namespace, loss: Loss) -> int:
                     progress.update(number, batch.done, len(summary))
     finally:
         progress.clear()
+    if arguments.state is not None:
+        write_state(arguments.state, loss.name, effective, summary.losses)
     result = summary.result(loss, effective, len(sources), time.perf_counter() - start)
     stream = sys.stderr if arguments.output == STANDARD_OUTPUT else sys.stdout
     print_summary(result, stream, not stream.isatty() if arguments.json is None else arguments.json)
@@ -165,16 +169,20 @@ def _sources(arguments: argparse.Namespace, loss: Loss, options: dict[str, Any])
         )
     if inputs.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input can be read only once")
-    _refuse_overwriting(arguments.output, inputs)
+    _refuse_overwriting("-o", arguments.output, inputs)
+    if arguments.state is not None:
+        if arguments.state == STANDARD_OUTPUT or arguments.state == arguments.output:
+            raise UsageError(f"--state {arguments.state}: a state needs a file of its own")
+        _refuse_overwriting("--state", arguments.state, inputs)
     if hypotheses is not None:
         return [read_text(hypotheses, references)]
     return [read_file(path, loss, options, arguments.ignore) for path in inputs]
 
 
-def _refuse_overwriting(output: str | None, inputs: list[str]) -> None:
+def _refuse_overwriting(name: str, output: str | None, inputs: list[str]) -> None:
     for path in inputs:
         if output is not None and os.path.isfile(output) and os.path.isfile(path) and os.path.samefile(output, path):
-            raise UsageError(f"-o {output} is one of the files that are read")
+            raise UsageError(f"{name} {output} is one of the files that are read")
 
 
 def _score(loss: Loss, batch: Batch, options: dict[str, Any]) -> Scored:

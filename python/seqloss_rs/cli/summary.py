@@ -33,6 +33,11 @@ class Summary:
     def __len__(self) -> int:
         return len(self._losses)
 
+    @property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """All losses so far."""
+        return np.frombuffer(self._losses, dtype=np.float64)
+
     def add(self, scored: Scored) -> None:
         """Take one batch more."""
         self._losses.frombytes(scored.losses.tobytes())
@@ -44,7 +49,7 @@ class Summary:
 
         Losses that are not finite are counted, and are in none of the other numbers.
         """
-        losses = np.frombuffer(self._losses, dtype=np.float64)
+        losses = self.losses
         finite = np.sort(losses[np.isfinite(losses)])
         total = exact_sum(finite)
         known = bool(finite.size)
