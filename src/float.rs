@@ -3,10 +3,11 @@
 //! Kernels know two: f32 and f64 ([`Float`]). Arrays hold four ([`Element`]): float16 and bfloat16 are storage only, and
 //! are widened to f32 row by row on their way in and rounded on their way out.
 
+use fearless_simd::{Simd, dispatch};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::simd::Lanes;
+use crate::simd::{Lanes, level};
 
 /// A number that kernels compute with.
 pub trait Float: Lanes + Element<Float = Self> + bytemuck::Zeroable {
@@ -38,7 +39,7 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     fn fill(row: &mut [Self], scratch: &mut [Self::Float], write: impl FnOnce(&mut [Self::Float]));
 }
 
-/// Rows of 16-bit numbers, converted by the `half` crate (in hardware where there is any).
+/// Rows of 16-bit numbers; float16 is converted by the `half` crate (in hardware where there is any).
 pub trait HalfRow: Copy {
     /// Widens into `out`, which is as long as `row`.
     fn widen_f32(row: &[Self], out: &mut [f32]);
@@ -138,7 +139,7 @@ impl Element for bf16 {
     fn fill(row: &mut [bf16], scratch: &mut [f32], write: impl FnOnce(&mut [f32])) {
         let scratch = &mut scratch[..row.len()];
         write(scratch);
-        row.convert_from_f32_slice(scratch);
+        dispatch!(level(), simd => round_bf16_in(simd, scratch, row));
     }
 }
 
@@ -154,10 +155,51 @@ impl HalfRow for f16 {
 
 impl HalfRow for bf16 {
     fn widen_f32(row: &[bf16], out: &mut [f32]) {
-        row.convert_to_f32_slice(out);
+        dispatch!(level(), simd => widen_bf16_in(simd, row, out));
     }
 
     fn widen_f64(row: &[bf16], out: &mut [f64]) {
         row.convert_to_f64_slice(out);
+    }
+}
+
+/// bfloat16 is the upper half of float32. Without a branch for NaN, and so in vectors, as that of `half` is not.
+#[inline(always)]
+fn widen_bf16_in<S: Simd>(_: S, row: &[bf16], out: &mut [f32]) {
+    for (wide, narrow) in out.iter_mut().zip(row) {
+        *wide = f32::from_bits(u32::from(narrow.to_bits()) << 16);
+    }
+}
+
+/// Rounds to the nearest, ties to even; a NaN stays one.
+#[inline(always)]
+fn round_bf16_in<S: Simd>(_: S, row: &[f32], out: &mut [bf16]) {
+    for (narrow, wide) in out.iter_mut().zip(row) {
+        let bits = wide.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+        *narrow = bf16::from_bits(if is_nan { (bits >> 16) as u16 | 0x40 } else { rounded as u16 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bfloat16_is_converted_as_by_the_crate() {
+        let all: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+        let mut wide = vec![0.0f32; all.len()];
+        bf16::widen_f32(&all, &mut wide);
+        for (&narrow, &wide) in all.iter().zip(&wide) {
+            assert!(wide.to_bits() == narrow.to_f32().to_bits() || (wide.is_nan() && narrow.is_nan()));
+        }
+        let numbers: Vec<f32> = (0..1 << 20).map(|i: u32| f32::from_bits(i.wrapping_mul(4099))).collect();
+        let mut narrow = vec![bf16::ZERO; numbers.len()];
+        let mut scratch = vec![0.0f32; numbers.len()];
+        bf16::fill(&mut narrow, &mut scratch, |out| out.copy_from_slice(&numbers));
+        for (&narrow, &wide) in narrow.iter().zip(&numbers) {
+            assert!(narrow.to_bits() == bf16::from_f32(wide).to_bits(), "{wide}");
+        }
     }
 }

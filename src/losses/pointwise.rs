@@ -699,6 +699,8 @@ pub struct Scratch<F> {
     buffers: Buffers<F>,
     inputs: Inputs<F>,
     weights: Weights<F>,
+    /// The terms of a block before they are weighed.
+    terms: Vec<F>,
     /// The derivative of the result with respect to each term of a block, and the same as it is computed with.
     upstream: Vec<f64>,
     factors: Vec<F>,
@@ -913,11 +915,25 @@ fn keep_in<F: Float, S: Simd>(_: S, bytes: &[u8], done: usize, width: usize, kee
     }
 }
 
+/// How many bytes are not 0.
 #[inline(always)]
-fn omit_nan_in<F: Float, S: Simd>(_: S, numbers: &[F], keep: &mut [F]) {
-    for (keep, number) in keep.iter_mut().zip(numbers) {
+fn count_in<S: Simd>(_: S, bytes: &[u8]) -> usize {
+    bytes.iter().map(|&byte| u32::from(byte != 0)).sum::<u32>() as usize
+}
+
+#[inline(always)]
+fn omit_nan_in<F: Lanes, S: Simd>(simd: S, numbers: &[F], keep: &mut [F]) {
+    let zero = F::Vector::<S>::splat(simd, F::default());
+    for (keep, numbers) in keep.chunks_mut(F::LANES).zip(numbers.chunks(F::LANES)) {
+        let is_whole = keep.len() == F::LANES;
+        let x = if is_whole { F::Vector::<S>::from_slice(simd, numbers) } else { short(simd, numbers) };
+        let kept = if is_whole { F::Vector::<S>::from_slice(simd, keep) } else { short(simd, keep) };
         // Only NaN differs from itself.
-        *keep = if number.partial_cmp(number).is_some() { *keep } else { F::default() };
+        let kept = x.simd_eq(x).select(kept, zero);
+        match is_whole {
+            true => kept.store_slice(keep),
+            false => keep.copy_from_slice(&kept.as_slice()[..keep.len()]),
+        }
     }
 }
 
@@ -935,6 +951,7 @@ impl<E: Element> Loss for Pointwise<'_, E> {
             buffers: Buffers::new(room)?,
             inputs: self.inputs()?,
             weights: Weights::new(if self.is_weighed() { room } else { 0 })?,
+            terms: zeros(if self.is_weighed() { room } else { 0 })?,
             upstream: zeros(room)?,
             factors: zeros(room)?,
         })
@@ -959,6 +976,18 @@ impl<E: Element> Loss for Pointwise<'_, E> {
             return Measure::of(valid);
         }
         let memory = "a block of memory";
+        if let (Some(mask), None, false) = (&self.factors.mask, &self.factors.weights, self.factors.omits_nan) {
+            let PerNumber { rows, width } = mask[sequence];
+            let mut scratch: Vec<u8> = zeros(self.room()).expect(memory);
+            let steps = valid.checked_div(width).unwrap_or(0);
+            let counts = (0..steps).step_by(BLOCK).map(|first| {
+                let bytes = bytes_of(&rows, first..steps.min(first + BLOCK), &mut scratch);
+                dispatch!(level(), simd => count_in(simd, bytes))
+            });
+            let count = width * counts.sum::<usize>();
+            weight.add(count as f64);
+            return Measure::of(count);
+        }
         let mut inputs = self.inputs().expect(memory);
         let mut weights = Weights::new(self.room()).expect(memory);
         let mut own: Vec<E::Float> = zeros(self.room()).expect(memory);
@@ -985,7 +1014,7 @@ impl<E: Element> Loss for Pointwise<'_, E> {
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
-        let Scratch { buffers, inputs, weights, upstream, factors } = scratch;
+        let Scratch { buffers, inputs, weights, terms: unweighed, upstream, factors } = scratch;
         let (sequence, start, end) = (piece.sequence, piece.terms.start, piece.terms.end);
         let factor = piece.factor();
         if let Some(factor) = factor {
@@ -1006,7 +1035,7 @@ impl<E: Element> Loss for Pointwise<'_, E> {
                 }
                 match values {
                     Some(values) => terms(self.curve, block, weighed, values),
-                    None => sum = Some(sum_of_terms(self.curve, block, weighed)),
+                    None => sum = Some(sum_of_terms(self.curve, block, weighed, unweighed)),
                 }
                 Ok(weighed)
             })?;
@@ -1034,14 +1063,16 @@ impl<E: Element> Loss for Pointwise<'_, E> {
 }
 
 /// Σ weight ℓ over a block.
-fn sum_of_terms<F: Float>(curve: &dyn Kernel<F>, block: Block<'_, F>, weighed: Option<Weighed<'_, F>>) -> f64 {
-    if weighed.is_none() {
-        return curve.sum(block);
-    }
-    let mut values = [F::default(); BLOCK];
-    let values = &mut values[..block.prediction.len()];
-    terms(curve, block, weighed, values);
-    dispatch!(level(), simd => plain_sum_in(simd, values))
+fn sum_of_terms<F: Float>(
+    curve: &dyn Kernel<F>,
+    block: Block<'_, F>,
+    weighed: Option<Weighed<'_, F>>,
+    unweighed: &mut [F],
+) -> f64 {
+    let Some(weighed) = weighed else { return curve.sum(block) };
+    let values = &mut unweighed[..block.prediction.len()];
+    curve.values(block, values);
+    dispatch!(level(), simd => weighed_sum_in(simd, weighed, values))
 }
 
 /// weight ℓ, and exactly 0 where it is masked.
@@ -1058,6 +1089,41 @@ fn apply_in<T: Float, S: Simd>(_: S, weighed: Weighed<'_, T>, values: &mut [T]) 
     for ((value, weight), keep) in values.iter_mut().zip(weighed.weight).zip(weighed.keep) {
         *value = if *keep > T::default() { *value * *weight } else { T::default() };
     }
+}
+
+/// The sum of what [`apply_in`] would make of the values.
+#[inline(always)]
+fn weighed_sum_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>, values: &[T]) -> f64 {
+    let (mut even, mut odd) = (T::zero(simd), T::zero(simd));
+    let mut values = values.chunks_exact(2 * T::LANES);
+    let mut weights = weighed.weight.chunks_exact(2 * T::LANES);
+    let mut keeps = weighed.keep.chunks_exact(2 * T::LANES);
+    for ((value, weight), keep) in (&mut values).zip(&mut weights).zip(&mut keeps) {
+        let (value, weight, keep) = (value.split_at(T::LANES), weight.split_at(T::LANES), keep.split_at(T::LANES));
+        even = T::accumulate(even, weighed_in(simd, value.0, weight.0, keep.0));
+        odd = T::accumulate(odd, weighed_in(simd, value.1, weight.1, keep.1));
+    }
+    let rest = values.remainder().chunks(T::LANES);
+    let rest = rest.zip(weights.remainder().chunks(T::LANES)).zip(keeps.remainder().chunks(T::LANES));
+    for ((value, weight), keep) in rest {
+        let term = match value.len() == T::LANES {
+            true => weighed_in(simd, value, weight, keep),
+            false => {
+                let zero = T::Vector::<S>::splat(simd, T::default());
+                short(simd, keep).simd_gt(zero).select(short(simd, value) * short(simd, weight), zero)
+            }
+        };
+        even = T::accumulate(even, term);
+    }
+    T::fold(even) + T::fold(odd)
+}
+
+/// A vector of values times their weights, and 0 where they are masked.
+#[inline(always)]
+fn weighed_in<T: Lanes, S: Simd>(simd: S, value: &[T], weight: &[T], keep: &[T]) -> T::Vector<S> {
+    let zero = T::Vector::<S>::splat(simd, T::default());
+    let product = T::Vector::<S>::from_slice(simd, value) * T::Vector::<S>::from_slice(simd, weight);
+    T::Vector::<S>::from_slice(simd, keep).simd_gt(zero).select(product, zero)
 }
 
 /// How many numbers are valid, and their weight.
@@ -1115,15 +1181,15 @@ fn sum_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>) -
     let length = block.prediction.len();
     let zero = T::Vector::<S>::splat(simd, T::default());
     // Two chains of sums hide the latency of the additions.
-    let mut sums = [T::zero(simd); 2];
+    let (mut even, mut odd) = (T::zero(simd), T::zero(simd));
     let mut first = 0;
     while first + 2 * T::LANES <= length {
-        sums[0] = T::accumulate(sums[0], curve.value::<T, S>(simd, block.at(simd, curve, first)));
-        sums[1] = T::accumulate(sums[1], curve.value::<T, S>(simd, block.at(simd, curve, first + T::LANES)));
+        even = T::accumulate(even, curve.value::<T, S>(simd, block.at(simd, curve, first)));
+        odd = T::accumulate(odd, curve.value::<T, S>(simd, block.at(simd, curve, first + T::LANES)));
         first += 2 * T::LANES;
     }
     if first + T::LANES <= length {
-        sums[0] = T::accumulate(sums[0], curve.value::<T, S>(simd, block.at(simd, curve, first)));
+        even = T::accumulate(even, curve.value::<T, S>(simd, block.at(simd, curve, first)));
         first += T::LANES;
     }
     let rest = length - first;
@@ -1136,9 +1202,9 @@ fn sum_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>) -
         let value = curve.value::<T, S>(simd, point);
         let is_late = T::Vector::<S>::from_slice(simd, steps).simd_gt(zero);
         let value = if is_short { is_late.select(zero, value) } else { is_late.select(value, zero) };
-        sums[1] = T::accumulate(sums[1], value);
+        odd = T::accumulate(odd, value);
     }
-    T::fold(sums[0]) + T::fold(sums[1])
+    T::fold(even) + T::fold(odd)
 }
 
 #[inline(always)]
@@ -1185,5 +1251,5 @@ fn slopes_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>
 #[inline(always)]
 fn starts<T: Lanes>(length: usize) -> impl Iterator<Item = usize> {
     let whole = length / T::LANES;
-    (0..whole).map(|vector| vector * T::LANES).chain((length % T::LANES > 0).then(|| length - T::LANES))
+    (0..whole).map(|vector| vector * T::LANES).chain((!length.is_multiple_of(T::LANES)).then(|| length - T::LANES))
 }

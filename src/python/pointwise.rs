@@ -47,7 +47,7 @@ pub(super) fn pointwise_loss<'py>(
         let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
         let mut call =
             Call::new(gradient, reducer, ("predictions", &predictions), &targets, lengths, mask, weights, &nan)?;
-        let mut with = Parameters { curve, dict: parameters, read: 0 };
+        let mut with = Parameters { curve, dict: parameters, read: vec![] };
         match curve {
             "mse" => call.answer(py, &Direct(Squared), with),
             "mae" => call.answer(py, &Direct(Absolute), with),
@@ -118,7 +118,7 @@ pub(super) fn gaussian_nll_loss<'py>(
         let gaussian = Gaussian { full: flag("full", &full)?, epsilon: above_zero("eps", &eps)? };
         let mut call =
             Call::new(gradient, reducer, ("predictions", &predictions), &targets, lengths, mask, weights, &nan)?;
-        let with = Parameters { curve: "gaussian_nll", dict: None, read: 0 };
+        let with = Parameters { curve: "gaussian_nll", dict: None, read: vec![] };
         let variances = Floats::new("variances", &variances)?;
         if argnums == 2 {
             // The variances are what is differentiated by, and so what the others have to fit.
@@ -149,7 +149,7 @@ pub(super) fn interval_coverage<'py>(
         let reducer = Reducer::new("mean", NUMERIC, None)?;
         let mut call = Call::new(None, reducer, ("lower", &lower), &targets, lengths, mask, weights, &nan)?;
         call.other = Third::Numbers("upper", Floats::new("upper", &upper)?);
-        call.answer(py, &Direct(Inside), Parameters { curve: "interval_coverage", dict: None, read: 0 })
+        call.answer(py, &Direct(Inside), Parameters { curve: "interval_coverage", dict: None, read: vec![] })
     })
 }
 
@@ -277,22 +277,22 @@ fn per_number<R>((rows, width): (Vec<R>, usize)) -> Vec<PerNumber<R>> {
 struct Parameters<'a, 'py> {
     curve: &'a str,
     dict: Option<Bound<'py, PyDict>>,
-    /// How many have been read.
-    read: usize,
+    /// Those that have been read.
+    read: Vec<&'static str>,
 }
 
 impl<'py> Parameters<'_, 'py> {
-    fn get(&mut self, name: &str) -> PyResult<Object<'py>> {
-        self.read += 1;
+    fn get(&mut self, name: &'static str) -> PyResult<Object<'py>> {
+        self.read.push(name);
         let found = self.dict.as_ref().map(|dict| dict.get_item(name)).transpose()?.flatten();
         found.ok_or_else(|| PyTypeError::new_err(format!("{}_loss() needs the argument {name:?}", self.curve)))
     }
 
-    fn above_zero(&mut self, name: &str) -> PyResult<f64> {
+    fn above_zero(&mut self, name: &'static str) -> PyResult<f64> {
         above_zero(name, &self.get(name)?)
     }
 
-    fn at_least_zero(&mut self, name: &str) -> PyResult<f64> {
+    fn at_least_zero(&mut self, name: &'static str) -> PyResult<f64> {
         let value = number(name, &self.get(name)?)?;
         match value >= 0.0 && value.is_finite() {
             true => Ok(value),
@@ -300,21 +300,21 @@ impl<'py> Parameters<'_, 'py> {
         }
     }
 
-    fn flag(&mut self, name: &str) -> PyResult<bool> {
+    fn flag(&mut self, name: &'static str) -> PyResult<bool> {
         flag(name, &self.get(name)?)
     }
 
     /// Refuses what the curve does not know.
     fn finish(&self) -> PyResult<()> {
-        match &self.dict {
-            Some(dict) if dict.len() > self.read => {
-                let names: Vec<String> = dict.keys().iter().map(|name| name.to_string()).collect();
-                let message =
-                    format!("{}_loss() got an unexpected keyword argument among {}", self.curve, names.join(", "));
-                Err(PyTypeError::new_err(message))
+        let Some(dict) = &self.dict else { return Ok(()) };
+        for name in dict.keys() {
+            let name: String = name.extract()?;
+            if !self.read.contains(&name.as_str()) {
+                let message = format!("{}_loss() got an unexpected keyword argument '{name}'", self.curve);
+                return Err(PyTypeError::new_err(message));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 
