@@ -1106,12 +1106,11 @@ fn weighed_sum_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>, values: &
     let rest = values.remainder().chunks(T::LANES);
     let rest = rest.zip(weights.remainder().chunks(T::LANES)).zip(keeps.remainder().chunks(T::LANES));
     for ((value, weight), keep) in rest {
-        let term = match value.len() == T::LANES {
-            true => weighed_in(simd, value, weight, keep),
-            false => {
-                let zero = T::Vector::<S>::splat(simd, T::default());
-                short(simd, keep).simd_gt(zero).select(short(simd, value) * short(simd, weight), zero)
-            }
+        let term = if value.len() == T::LANES {
+            weighed_in(simd, value, weight, keep)
+        } else {
+            let zero = T::Vector::<S>::splat(simd, T::default());
+            short(simd, keep).simd_gt(zero).select(short(simd, value) * short(simd, weight), zero)
         };
         even = T::accumulate(even, term);
     }
