@@ -505,7 +505,7 @@ fn cut<'a, L: Loss>(
 
 /// Takes the first `count` numbers off a slice.
 #[expect(clippy::mut_mut, reason = "the slice itself is changed, to what is left of it")]
-fn front<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+pub(crate) fn front<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     let (taken, rest) = std::mem::take(slice).split_at_mut(count);
     *slice = rest;
     taken

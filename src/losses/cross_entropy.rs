@@ -29,7 +29,7 @@ use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
 
 use super::Scores;
-use super::logits::{LogitRows, Reading, Slopes, Step, Transform};
+use super::logits::{LogitRows, Reading, Run, Slopes, Step, Transform};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
@@ -200,16 +200,17 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
         let Options { label_smoothing: smoothing, smoothed, .. } = self.options;
         let target = self.target(sequence, step);
         let zero = if self.scores == Scores::Probs { E::Float::default() } else { E::Float::NEGATIVE_INFINITY };
-        let is_finite = |x: E::Float| x > zero || x != x;
+        // NaN is not missing: it must show.
+        let is_missing = |x: E::Float| x <= zero;
         let sharing = match smoothed {
             Smoothed::All => row.len(),
             Smoothed::Others => row.len() - 1,
-            Smoothed::Finite => row.iter().filter(|&&x| is_finite(x)).count(),
+            Smoothed::Finite => row.iter().filter(|&&x| !is_missing(x)).count(),
         };
         let share = if sharing == 0 { 0.0 } else { smoothing / sharing as f64 };
         let share_of = |class: usize| match smoothed {
             Smoothed::Others if target == Some(class) => 0.0,
-            Smoothed::Finite if !is_finite(row[class]) => 0.0,
+            Smoothed::Finite if is_missing(row[class]) => 0.0,
             _ => share,
         };
         match &self.targets {
@@ -242,7 +243,7 @@ impl Options {
             return Err(Error::Value(format!("poly_epsilon is {}, expected a number", self.poly_epsilon)));
         }
         if scores != Scores::Logits && (self.z_loss != 0.0 || !self.transform.is_none()) {
-            let name = if self.z_loss != 0.0 { "z_loss" } else { self.transform.name() };
+            let name = if self.z_loss == 0.0 { self.transform.name() } else { "z_loss" };
             return Err(Error::Value(format!("{name} goes with scores=\"logits\"")));
         }
         if are_distributions && (!self.is_plain() || self.smoothed == Smoothed::Others) {
@@ -263,6 +264,9 @@ impl Options {
 
     /// F and −F′ at ln p = −`surprise`, where 1 − p is `rest`.
     fn curve(&self, surprise: f64, rest: f64) -> (f64, f64) {
+        if surprise.is_nan() {
+            return (surprise, surprise);
+        }
         let (gamma, epsilon) = (self.focal_gamma, self.poly_epsilon);
         let (p, focal) = (1.0 - rest, power(rest, gamma));
         // γ (1 − p)^(γ − 1) p ln p goes to 0 with 1 − p for every γ > 0, also below 1.
@@ -272,6 +276,11 @@ impl Options {
         let value = if focal == 0.0 { 0.0 } else { focal * surprise } + epsilon * focal * rest;
         (value, focal + bend + epsilon * (gamma + 1.0) * focal * p)
     }
+}
+
+/// What has no weight costs nothing, also where it is impossible; NaN stays.
+fn times(weight: f64, loss: f64) -> f64 {
+    if weight == 0.0 && loss == f64::INFINITY { 0.0 } else { weight * loss }
 }
 
 /// xʸ for x in [0, 1] and y ≥ 0.
@@ -340,20 +349,23 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
+        if self.is_of_one_class() && scratch.rows.takes_short_steps(self.logits.width) {
+            return self.run_short(piece, scratch, ticker);
+        }
         for step in first..end {
             ticker.tick(self.logits.width.max(1))?;
             let mut value = 0.0;
             if self.is_valid(sequence, step) {
                 let weight = self.weight(sequence, step);
                 let factor = weight * piece.factors(step - first..step - first + 1, &mut scratch.factor)[0];
-                value = weight
-                    * match self.scores {
-                        Scores::Logits => {
-                            let next = (step + 1 < end && self.is_valid(sequence, step + 1)).then_some(step + 1);
-                            self.step_of_logits(piece, (step, next), factor, scratch)
-                        }
-                        _ => self.step_of_probabilities(piece, step, factor, scratch),
-                    };
+                let loss = match self.scores {
+                    Scores::Logits => {
+                        let next = (step + 1 < end && self.is_valid(sequence, step + 1)).then_some(step + 1);
+                        self.step_of_logits(piece, (step, next), factor, scratch)
+                    }
+                    _ => self.step_of_probabilities(piece, step, factor, scratch),
+                };
+                value = times(weight, loss);
             } else {
                 piece.strip.clear(step, first);
             }
@@ -364,6 +376,42 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
 }
 
 impl<E: Element> CrossEntropy<'_, E> {
+    /// Whether a step is −q ln p of one class and nothing else.
+    fn is_of_one_class(&self) -> bool {
+        let Options { label_smoothing, z_loss, .. } = self.options;
+        let is_plain = label_smoothing == 0.0 && z_loss == 0.0 && self.options.is_plain();
+        is_plain && self.scores == Scores::Logits && matches!(self.targets, Targets::Classes(_))
+    }
+
+    fn run_short(
+        &self,
+        piece: &mut Piece<'_, E>,
+        scratch: &mut Scratch<E::Float>,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
+        let mut step = first;
+        while step < end {
+            let run = Run::new(step, end, |step| {
+                let class = self.target(sequence, step).filter(|_| self.is_valid(sequence, step))?;
+                Some((class, self.weight(sequence, step) * self.class_weight(class)))
+            });
+            ticker.tick((1 + run.len()) * self.logits.width)?;
+            if run.len() == 0 {
+                piece.strip.clear(step, first);
+                piece.term(step - first, 0.0);
+                step += 1;
+                continue;
+            }
+            let surprises = scratch.rows.short_steps(piece, step..step + run.len(), &run);
+            for (q, surprise) in run.q().iter().zip(surprises) {
+                piece.term(step - first, times(*q, surprise));
+                step += 1;
+            }
+        }
+        Ok(())
+    }
+
     fn step_of_logits(
         &self,
         piece: &mut Piece<'_, E>,
@@ -381,7 +429,7 @@ impl<E: Element> CrossEntropy<'_, E> {
             });
         }
         let q = has_q.then_some(&q[..]);
-        let step = Step { step, next, factor, class, q, wants_moment: false };
+        let step = Step { index: step, next, factor, class, q, wants_moment: false };
         rows.step(piece, step, |reading| {
             let mut slopes = Slopes::default();
             let mut value = 0.0;
@@ -392,8 +440,7 @@ impl<E: Element> CrossEntropy<'_, E> {
                     true => (surprise, 1.0),
                     false => options.curve(surprise, reading.rest(class)),
                 };
-                // Where the target has no weight, an impossible one costs nothing.
-                value = if weight == 0.0 { 0.0 } else { weight * curve };
+                value = times(weight, curve);
                 slopes.probability = weight * slope;
                 slopes.own = weight * slope;
             }
@@ -454,17 +501,15 @@ impl<E: Element> CrossEntropy<'_, E> {
                 let weight = (1.0 - self.options.label_smoothing) * self.class_weight(class);
                 let x = row[class].to_f64();
                 let (ln_p, of_score) = if is_probs { (math::ln(x), 1.0 / x) } else { (x, 1.0) };
-                let (curve, curve_slope) = match self.options.is_plain() {
-                    true => (-ln_p, 1.0),
-                    false => {
-                        let p = if is_probs { x } else { crate::simd::softmax::exp_of(x.min(0.0)) };
-                        self.options.curve(-ln_p, 1.0 - p)
-                    }
+                let (curve, curve_slope) = if self.options.is_plain() {
+                    (-ln_p, 1.0)
+                } else {
+                    // Log-probabilities that are not normalised may lie above 0.
+                    let p = if is_probs || x > 0.0 { x.min(1.0) } else { crate::simd::softmax::exp_of(x) };
+                    self.options.curve(-ln_p, 1.0 - p)
                 };
-                if weight != 0.0 {
-                    value += weight * curve;
-                    slope = -weight * curve_slope * of_score;
-                }
+                value += times(weight, curve);
+                slope = if weight == 0.0 { 0.0 } else { -weight * curve_slope * of_score };
             }
             (value, slope)
         };

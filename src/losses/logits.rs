@@ -5,13 +5,15 @@
 //!
 //! A loss of a row is a function of ln Σⱼ exp(x̂ⱼ), of some x̂ and of the entropy of p, so its gradient is [`Slopes`].
 
+use std::ops::Range;
+
 use fearless_simd::dispatch;
 
 use crate::error::Error;
 use crate::float::{Element, Float};
 use crate::input::zeros;
 use crate::loss::{Buffers, Piece, Strip};
-use crate::simd::softmax::{self, Ahead, BLOCK, Softmax};
+use crate::simd::softmax::{self, Ahead, BLOCK, SHORT_ROWS, Softmax};
 use crate::simd::{level, math, rows};
 
 /// What is done to logits before their softmax.
@@ -119,10 +121,41 @@ pub struct LogitRows<F> {
     ahead: Option<(usize, F)>,
 }
 
+/// The classes of steps that follow one another, and what −ln p of each is multiplied by.
+#[derive(Default)]
+pub(super) struct Run {
+    classes: [usize; SHORT_ROWS],
+    q: [f64; SHORT_ROWS],
+    count: usize,
+}
+
+impl Run {
+    /// The steps from `first` on, as long as there is one and room for it: `each` gives its class and its q.
+    pub(super) fn new(first: usize, end: usize, each: impl Fn(usize) -> Option<(usize, f64)>) -> Self {
+        let mut run = Self::default();
+        for (step, (class, q)) in (first..end.min(first + SHORT_ROWS)).zip(run.classes.iter_mut().zip(&mut run.q)) {
+            let Some(found) = each(step) else { break };
+            (*class, *q) = found;
+            run.count += 1;
+        }
+        run
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// What −ln p is multiplied by.
+    pub(super) fn q(&self) -> &[f64] {
+        &self.q[..self.count]
+    }
+}
+
 /// A step to be read.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'q, F> {
-    pub(super) step: usize,
+    pub(super) index: usize,
     /// The one that will be read next, if it is known.
     pub(super) next: Option<usize>,
     /// What its gradient is multiplied by.
@@ -138,8 +171,9 @@ pub(super) struct Step<'q, F> {
 impl<F: Float> LogitRows<F> {
     /// For rows of this width.
     pub(super) fn new(width: usize, transform: Transform) -> Result<Self, Error> {
+        let at_once = if softmax::is_short::<F>(width) { SHORT_ROWS } else { 1 };
         Ok(Self {
-            buffers: Buffers::new(width)?,
+            buffers: Buffers::new(width * at_once)?,
             block: zeros(BLOCK.min(width))?,
             shifts: zeros(width.div_ceil(BLOCK))?,
             transformed: zeros(if transform.is_none() { 0 } else { width })?,
@@ -159,6 +193,39 @@ impl<F: Float> LogitRows<F> {
         piece.strip.read(step, piece.terms.start, buffers, |x| {
             body(transform.row(x, transformed));
         });
+    }
+
+    /// Whether steps whose loss is −q ln p of a class are read by [`Self::short_steps`].
+    pub(super) fn takes_short_steps(&self, width: usize) -> bool {
+        softmax::is_short::<F>(width) && self.transform.is_none()
+    }
+
+    /// −ln p of the classes of up to [`SHORT_ROWS`] steps that follow one another; each gradient is that of −q ln p.
+    pub(super) fn short_steps<E: Element<Float = F>>(
+        &mut self,
+        piece: &mut Piece<'_, E>,
+        steps: Range<usize>,
+        run: &Run,
+    ) -> [f64; SHORT_ROWS] {
+        let Self { buffers, block, .. } = self;
+        let width = piece.strip.rows().width();
+        let numbers = steps.start * width..steps.end * width;
+        let (first, classes) = (piece.terms.start * width, &run.classes[..steps.len()]);
+        if !piece.wants_gradient() {
+            let read = |x: &[F]| softmax::surprises(x, width, classes, block);
+            return piece.strip.read_block(numbers, first, buffers, read);
+        }
+        let mut rates = [0.0; SHORT_ROWS];
+        let rates = piece.factors(steps.start - piece.terms.start..steps.end - piece.terms.start, &mut rates);
+        let mut all = [0.0; SHORT_ROWS];
+        for ((rate, q), factor) in all.iter_mut().zip(&run.q).zip(rates) {
+            *rate = q * factor;
+        }
+        let mut surprises = [0.0; SHORT_ROWS];
+        piece.strip.read_and_write_block(numbers, first, buffers, |x, out| {
+            surprises = softmax::surprises_into(x, width, classes, &all, out);
+        });
+        surprises
     }
 
     /// Reads a step of a strip for its values alone. `is_first` says that nothing was read before it.
@@ -192,16 +259,16 @@ impl<F: Float> LogitRows<F> {
         body: impl FnOnce(&Reading<'_, F>) -> (f64, Slopes),
     ) -> f64 {
         let first = piece.terms.start;
-        let is_first = at.step == first;
+        let is_first = at.index == first;
         if !piece.wants_gradient() {
             let body = |reading: &Reading<'_, F>| body(reading).0;
-            return self.read(&piece.strip, at.step, (at.next, is_first), at.wants_moment, first, body);
+            return self.read(&piece.strip, at.index, (at.next, is_first), at.wants_moment, first, body);
         }
         let Self { buffers, shifts, transformed, transform, ahead, .. } = self;
-        let mut looking = look(&piece.strip, at.step, at.next, is_first, transform, *ahead);
+        let mut looking = look(&piece.strip, at.index, at.next, is_first, transform, *ahead);
         let looked = &mut looking;
         let mut value = 0.0;
-        piece.strip.read_and_write(at.step, first, buffers, |x, out| {
+        piece.strip.read_and_write(at.index, first, buffers, |x, out| {
             let row = transform.row(x, transformed);
             let softmax = softmax::softmax_into(row, looked, at.wants_moment, out, shifts);
             let reading = Reading { softmax, row };

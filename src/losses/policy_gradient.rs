@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{PerStep, Sequences, class};
-use crate::loss::{Loss, Piece, Strip};
+use crate::loss::{Loss, Piece, Strip, front};
 use crate::parallel::{Ticker, Watch, for_each};
 use crate::reduction::Measure;
 use crate::simd::softmax;
@@ -41,7 +41,8 @@ impl Actions {
     }
 
     fn is_valid(&self, sequence: usize, step: usize) -> bool {
-        self.ids.of(sequence)[step] != self.ignore_index && self.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
+        self.ids.of(sequence)[step] != self.ignore_index
+            && self.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
     }
 
     /// The next step, if it is valid and below `end`.
@@ -124,7 +125,7 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
                 let coefficient = self.coefficients.of(sequence)[step];
                 let entropy = self.entropy.as_ref().map_or(0.0, |entropy| entropy.of(sequence)[step]);
                 let at = Step {
-                    step,
+                    index: step,
                     next: self.actions.next(sequence, step, end),
                     factor: piece.factors(step - first..step - first + 1, &mut scratch.factor)[0],
                     class: Some(action),
@@ -166,17 +167,15 @@ pub struct TokenLogProbs<'a, F> {
     pub rank: &'a mut [i64],
 }
 
-impl<'a, F> TokenLogProbs<'a, F> {
+impl<F> TokenLogProbs<'_, F> {
+    /// Takes the first `count` steps off.
     fn front(&mut self, count: usize) -> Self {
-        fn take<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
-            slice.split_off_mut(..count).expect("results are as long as their sequences")
-        }
         Self {
-            log_probs: take(&mut self.log_probs, count),
-            entropy: take(&mut self.entropy, count),
-            argmax: take(&mut self.argmax, count),
-            max_log_probs: take(&mut self.max_log_probs, count),
-            rank: take(&mut self.rank, count),
+            log_probs: front(&mut self.log_probs, count),
+            entropy: front(&mut self.entropy, count),
+            argmax: front(&mut self.argmax, count),
+            max_log_probs: front(&mut self.max_log_probs, count),
+            rank: front(&mut self.rank, count),
         }
     }
 }

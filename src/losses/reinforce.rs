@@ -112,8 +112,9 @@ impl<E: Element> Loss for Reinforce<'_, E> {
                 Some(actions) if valid => {
                     let action = actions.of(sequence)[step] as usize;
                     if self.scores == Scores::Logits {
-                        let next = (step + 1 < piece.terms.end && self.is_valid(sequence, step + 1)).then_some(step + 1);
-                        let at = Step { step, next, factor, class: Some(action), q: None, wants_moment: false };
+                        let next =
+                            (step + 1 < piece.terms.end && self.is_valid(sequence, step + 1)).then_some(step + 1);
+                        let at = Step { index: step, next, factor, class: Some(action), q: None, wants_moment: false };
                         rows.step(piece, at, |reading| {
                             let slopes = Slopes { probability: advantage, own: advantage, ..Slopes::default() };
                             (advantage * reading.surprise(action), slopes)

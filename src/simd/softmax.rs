@@ -13,8 +13,8 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::rows::{exp_sum_into_in, last, maximum_in, store_tail};
-use super::{Lanes, level, math};
+use super::rows::{exp_sum_into_in, last, maximum_in, scale_in, store_tail};
+use super::{Lanes, elementary, level, math};
 
 /// How many numbers are read at once.
 pub const BLOCK: usize = 1024;
@@ -123,6 +123,63 @@ pub fn position<T: Lanes>(row: &[T], value: T) -> Option<usize> {
     dispatch!(level(), simd => position_in(simd, row, value))
 }
 
+/// How many short rows are taken at once.
+pub const SHORT_ROWS: usize = 8;
+
+/// Whether rows of this width are taken [`SHORT_ROWS`] at once: a logarithm, and all that is done once for a row, would
+/// cost as much as the row itself.
+pub fn is_short<T: Lanes>(width: usize) -> bool {
+    width <= 4 * T::LANES
+}
+
+/// −ln p of a class of each of up to [`SHORT_ROWS`] rows that lie one after another.
+pub fn surprises<T: Lanes>(rows: &[T], width: usize, classes: &[usize], buffer: &mut [T]) -> [f64; SHORT_ROWS] {
+    dispatch!(level(), simd => short_rows_in::<T, _, false>(simd, rows, width, classes, &[], buffer))
+}
+
+/// The same, and `out` receives rate (p − 1) for the class of a row, and rate p for the others.
+pub fn surprises_into<T: Lanes>(
+    rows: &[T],
+    width: usize,
+    classes: &[usize],
+    rates: &[f64],
+    out: &mut [T],
+) -> [f64; SHORT_ROWS] {
+    dispatch!(level(), simd => short_rows_in::<T, _, true>(simd, rows, width, classes, rates, out))
+}
+
+#[inline(always)]
+fn short_rows_in<T: Lanes, S: Simd, const KEEPS: bool>(
+    simd: S,
+    rows: &[T],
+    width: usize,
+    classes: &[usize],
+    rates: &[f64],
+    out: &mut [T],
+) -> [f64; SHORT_ROWS] {
+    let (mut distances, mut sums) = ([0.0; SHORT_ROWS], [1.0; SHORT_ROWS]);
+    for (i, &class) in classes.iter().enumerate() {
+        let row = &rows[i * width..][..width];
+        let out = if KEEPS { &mut out[i * width..][..width] } else { &mut out[..width] };
+        let maximum = maximum_in(simd, row);
+        let shift = if maximum == T::NEGATIVE_INFINITY { T::default() } else { maximum };
+        sums[i] = exp_sum_into_in(simd, row, shift, out);
+        distances[i] = T::exact(maximum) - T::exact(row[class]);
+    }
+    let logarithms = elementary::ln(simd, f64x8::from_slice(simd, &sums));
+    let surprises = (f64x8::from_slice(simd, &distances) + logarithms).to_array();
+    if KEEPS {
+        for ((i, &class), &rate) in classes.iter().enumerate().zip(rates) {
+            let out = &mut out[i * width..][..width];
+            // See `rest` of a reading: what the others leave, not 1 less what it has.
+            let rest = (sums[i] - exp(simd, -distances[i])) / sums[i];
+            scale_in(simd, out, T::rounded(rate / sums[i]));
+            out[class] = T::rounded(-rate * rest);
+        }
+    }
+    surprises
+}
+
 /// What is read after a row, so that memory need not wait for the exponentials.
 pub struct Ahead<'a, T> {
     /// The maximum of the first block of this row, where it was read ahead.
@@ -171,7 +228,7 @@ fn sweep<T: Lanes, S: Simd, const KEEPS: bool>(
     out: &mut [T],
     shifts: &mut [f64],
 ) -> Softmax {
-    if row.len() <= 4 * T::LANES {
+    if is_short::<T>(row.len()) {
         // Nothing to merge, and nothing to wait for.
         ahead.maximum = None;
         let maximum = maximum_in(simd, row);
@@ -368,7 +425,7 @@ fn above<T: Lanes, S: Simd>(simd: S, row: &[T], than: T) -> usize {
         let mut chunks = block.chunks_exact(T::LANES);
         let mut counts = zero;
         for chunk in &mut chunks {
-            counts = counts + T::Vector::<S>::from_slice(simd, chunk).simd_gt(bound).select(one, zero);
+            counts += T::Vector::<S>::from_slice(simd, chunk).simd_gt(bound).select(one, zero);
         }
         count += T::fold(T::accumulate(T::zero(simd), counts)) as usize;
         count += chunks.remainder().iter().filter(|&&x| x > than).count();
@@ -396,8 +453,7 @@ mod tests {
         let (mut out, mut shifts) = (vec![0.0; row.len()], vec![0.0; row.len().div_ceil(BLOCK)]);
         let mut buffer = vec![0.0; BLOCK.min(row.len())];
         let read = dispatch!(level(), simd => softmax_in(simd, row, &mut { Ahead::NOTHING }, true, &mut buffer));
-        let written =
-            dispatch!(level(), simd => softmax_into_in(simd, row, &mut { Ahead::NOTHING }, true, &mut out, &mut shifts));
+        let written = dispatch!(level(), simd => softmax_into_in(simd, row, &mut { Ahead::NOTHING }, true, &mut out, &mut shifts));
         assert_eq!(format!("{read:?}"), format!("{written:?}"));
         let (maximum, rate) = (read.maximum, 1.0 / read.sum);
         dispatch!(level(), simd => finish_in(simd, &mut out, &shifts, maximum, rate, 0.25));
@@ -419,6 +475,27 @@ mod tests {
             assert!((found.moment - moment).abs() < 5e-7 * (1.0 + moment.abs()), "{} {moment}", found.moment);
             for (p, x) in p.iter().zip(terms) {
                 assert!((f64::from(*p) + 0.25 - x.exp() / sum).abs() < 3e-7 * (x.exp() / sum + 0.25));
+            }
+        }
+    }
+
+    #[test]
+    fn short_rows_at_once() {
+        for width in 1..65 {
+            let rows = row(5 * width, 12.0);
+            let classes: Vec<usize> = (0..5).map(|i| i * 7 % width).collect();
+            let rates = [1.0, -0.5, 2.0, 0.0, 3.0];
+            let (mut out, mut buffer) = (vec![0.0; 5 * width], vec![0.0; width]);
+            let found = surprises_into(&rows, width, &classes, &rates, &mut out);
+            assert_eq!(found, surprises(&rows, width, &classes, &mut buffer));
+            for (i, &class) in classes.iter().enumerate() {
+                let row = &rows[i * width..][..width];
+                let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+                assert!((found[i] - (sum.ln() - f64::from(row[class]))).abs() < 1e-6);
+                for (j, (&x, &slope)) in row.iter().zip(&out[i * width..]).enumerate() {
+                    let truth = rates[i] * (f64::from(x).exp() / sum - f64::from(u8::from(j == class)));
+                    assert!((f64::from(slope) - truth).abs() < 3e-7);
+                }
             }
         }
     }
