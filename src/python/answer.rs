@@ -126,12 +126,7 @@ impl<'py> Results<'py> {
     }
 
     /// The numbers of every sequence; `width` of them for a step.
-    pub(super) fn split<E: Plain>(
-        &mut self,
-        structure: &Structure,
-        term: Term,
-        width: usize,
-    ) -> Vec<&mut [E]> {
+    pub(super) fn split<E: Plain>(&mut self, structure: &Structure, term: Term, width: usize) -> Vec<&mut [E]> {
         let group = structure.group();
         let mut parts = Vec::with_capacity(structure.sequences());
         let whole = term == Term::Sequence || !structure.ragged;

@@ -13,12 +13,12 @@ use super::arguments::{Floats, Mask, holds_integers, integer, integer_array, int
 use super::array::with_element;
 use super::{enter, guarded};
 use crate::error::Error;
+use crate::float::Element;
 use crate::input::{
     Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, lengths, mask_per_step,
     rows_like,
 };
 use crate::losses::Scores;
-use crate::float::Element;
 use crate::losses::cross_entropy::{CrossEntropy, Options, Smoothed, Targets};
 use crate::losses::logits::Transform;
 use crate::losses::policy_gradient::{self, Actions, PolicyGradient, TokenLogProbs};
