@@ -17,7 +17,12 @@ SCALED_OPTIONS = f"""insample=None, insample_lengths=None, scale=None, seasonali
     {MEASURE_OPTIONS}, reduction='mean'"""
 SIGNATURES = {
     "cross_entropy_loss": """(logits, targets, *, scores='logits', lengths=None, mask=None, weights=None,
-        class_weights=None, ignore_index=-100, label_smoothing=0.0, reduction='mean', normalizer=None)""",
+        class_weights=None, ignore_index=-100, label_smoothing=0.0, label_smoothing_over='all', z_loss=0.0,
+        softcap=None, temperature=1.0, focal_gamma=0.0, poly_epsilon=0.0, reduction='mean', normalizer=None)""",
+    "token_log_probs": """(logits, targets, *, lengths=None, mask=None, ignore_index=-100, temperature=1.0,
+        softcap=None)""",
+    "policy_gradient_logits": """(logits, ids, coefficients, *, entropy=0.0, lengths=None, mask=None,
+        ignore_index=-100, temperature=1.0, softcap=None, out=None)""",
     **{
         name: f"(predictions, targets, *, {own}{POINTWISE_OPTIONS})"
         for name, own in {

@@ -64,7 +64,8 @@ def definition(
 
 def as_scores(logits: Array, scores: str) -> Array:
     log_p = logits - np.array([[log_sum_exp(row)] for row in logits])
-    return {"logits": logits, "log_probs": log_p, "probs": np.exp(log_p)}[scores]
+    kinds: dict[str, Array] = {"logits": logits, "log_probs": log_p, "probs": np.exp(log_p)}
+    return kinds[scores]
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -146,7 +147,7 @@ def test_a_masked_vocabulary() -> None:
         x[:, ::3] = -np.inf
         targets = np.array([1, 2, 4, 5])
         plain = cross_entropy_loss(x, targets, label_smoothing=0.1, reduction="none")
-        assert (plain == np.inf).all()  # as in torch
+        assert np.isposinf(plain).all()  # as in torch
         finite, gradient = value_and_grad(cross_entropy_loss)(
             x, targets, label_smoothing=0.1, label_smoothing_over="finite", reduction="none"
         )
@@ -160,7 +161,7 @@ def test_a_masked_vocabulary() -> None:
         assert (gradient[:, ~np.isfinite(x[0])] == 0).all()
         # Without smoothing, an impossible class is nothing to the others, and infinite as a target.
         assert np.isfinite(cross_entropy_loss(x, targets, reduction="none")).all()
-        assert cross_entropy_loss(x, np.zeros(4, int), reduction="none").tolist() == [np.inf] * 4
+        assert np.isposinf(cross_entropy_loss(x, np.zeros(4, int), reduction="none")).all()
 
 
 @pytest.mark.parametrize("classes", [5, 200, 4000])
@@ -227,7 +228,7 @@ def test_blocks_and_segments_are_no_seams(dtype: Any) -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     x, y = np.zeros((2, 3)), [0, 1]
-    for options, message in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"temperature": 0.0}, "temperature is 0, expected a positive number"),
         ({"softcap": -1.0}, "softcap is -1, expected a positive number"),
         ({"z_loss": -1.0}, "z_loss is -1"),
@@ -237,12 +238,14 @@ def test_what_does_not_fit_is_named() -> None:
         ({"z_loss": 1.0, "scores": "log_probs"}, 'z_loss goes with scores="logits"'),
         ({"softcap": 1.0, "scores": "probs"}, 'softcap goes with scores="logits"'),
         ({"temperature": 2.0, "scores": "probs"}, 'temperature goes with scores="logits"'),
-    ]:
+    ]
+    for options, message in cases:
         with pytest.raises(ValueError, match=message):
             cross_entropy_loss(x, y, **options)
-    for name in ("focal_gamma", "poly_epsilon"):
-        with pytest.raises(ValueError, match=f"{name} goes with targets that are classes"):
-            cross_entropy_loss(x, np.ones((2, 3)), **{name: 1.0})
+    curves: list[dict[str, Any]] = [{"focal_gamma": 1.0}, {"poly_epsilon": 1.0}]
+    for options in curves:
+        with pytest.raises(ValueError, match=f"{next(iter(options))} goes with targets that are classes"):
+            cross_entropy_loss(x, np.ones((2, 3)), **options)
 
 
 def test_what_is_masked_is_not_read() -> None:
@@ -267,7 +270,7 @@ def test_what_is_masked_is_not_read() -> None:
 
 @pytest.mark.parametrize("transform", [{}, {"temperature": 0.5}, {"softcap": 3.0, "temperature": 1.4}])
 @pytest.mark.parametrize("classes", [2, 9, 70, 1400])
-def test_policy_gradient_is_that_of_its_sum(classes: int, transform: dict[str, float]) -> None:
+def test_policy_gradient_is_that_of_its_sum(classes: int, transform: dict[str, Any]) -> None:
     generator = np.random.default_rng(classes)
     x = generator.normal(size=(2, 4, classes)) * 1.5
     ids = generator.integers(0, classes, (2, 4))

@@ -60,7 +60,7 @@ def test_zero_by_zero_in_smape() -> None:
 def test_targets_of_zero_in_mape() -> None:
     predictions, targets = NUMBERS
     assert seqloss_rs.mape_loss(predictions[:1], targets[:1]) == pytest.approx(2 / 3)
-    none = functools.partial(seqloss_rs.mape_loss, predictions=[1.0, 0.0], targets=[0.0, 0.0], reduction="none")
+    none: Any = functools.partial(seqloss_rs.mape_loss, predictions=[1.0, 0.0], targets=[0.0, 0.0], reduction="none")
     np.testing.assert_allclose(none(), [1 / np.finfo(np.float64).eps, 0])
     np.testing.assert_allclose(none(eps=1.17e-6), [1 / 1.17e-6, 0])
     np.testing.assert_array_equal(none(eps=0), [np.inf, np.nan])
@@ -92,7 +92,7 @@ def test_many_quantiles_are_as_many_calls(dtype: str) -> None:
     lengths = (5, 400, 0, 33)
     predictions = [generator.normal(size=(n, 7)).astype(FLOATS[dtype]) for n in lengths]
     targets = [generator.normal(size=n).astype(FLOATS[dtype]) for n in lengths]
-    ask = value_and_grad(seqloss_rs.quantile_loss)
+    ask: Any = value_and_grad(seqloss_rs.quantile_loss)
     value, gradient = ask(predictions, targets, quantile=levels, reduction="none")
     padded, padded_gradient = ask(pad(predictions), pad(targets), quantile=levels, lengths=lengths, reduction="none")
     for column, level in enumerate(levels):
@@ -410,10 +410,10 @@ def test_crps_is_the_mean_of_doubled_pinballs() -> None:
     for place in np.ndindex(4, 6):
         if mask[place]:
             for level, x in zip(levels, predictions[place], strict=True):
-                e = targets[place] - x
-                pinballs += weights[place] * max(level * e, (level - 1) * e)
-            sizes += weights[place] * abs(targets[place])
-            total += weights[place]
+                e = float(targets[place] - x)
+                pinballs += float(weights[place]) * max(level * e, (level - 1) * e)
+            sizes += float(weights[place]) * abs(float(targets[place]))
+            total += float(weights[place])
     keywords: dict[str, Any] = {"mask": mask, "weights": weights}
     assert seqloss_rs.crps(predictions, targets, levels, **keywords) == pytest.approx(
         2 / 3 * pinballs / total, rel=1e-13

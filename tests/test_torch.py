@@ -265,7 +265,7 @@ POINTWISE: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize(("name", "options"), POINTWISE, ids=lambda value: str(value))
-def test_pointwise(name: str, options: dict[str, Any], reduction: str) -> None:
+def test_pointwise(name: str, options: dict[str, Any], reduction: Any) -> None:
     generator = np.random.default_rng(2)
     here = seqloss_rs.mae_loss if name == "l1_loss" else getattr(seqloss_rs, name)
     there = functools.partial(getattr(functional, name), **options)
@@ -284,14 +284,15 @@ def test_pointwise(name: str, options: dict[str, Any], reduction: str) -> None:
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("full", [False, True])
-def test_gaussian(full: bool, reduction: str) -> None:
+def test_gaussian(full: bool, reduction: Any) -> None:
     generator = np.random.default_rng(2)
     for shape in ((5,), (3, 7), (2, 3, 17)):
         x, y = generator.normal(size=(2, *shape))
         variances = np.abs(generator.normal(size=shape))
         variances.flat[:2] = 0, 1e-9
         tensors = [torch.tensor(array, requires_grad=True) for array in (x, y, variances)]
-        expected = functional.gaussian_nll_loss(*tensors, full=full, eps=1e-3, reduction=reduction)
+        one, two, three = tensors
+        expected = functional.gaussian_nll_loss(one, two, three, full=full, eps=1e-3, reduction=reduction)
         slopes = torch.autograd.grad(expected.sum(), tensors)
         for argnums in (0, 2):
             ask = value_and_grad(seqloss_rs.gaussian_nll_loss, argnums=argnums)

@@ -1,8 +1,8 @@
 """From logits to what policies and evaluations are made of, and from coefficients back to logits.
 
-A loss that is a function of the log-probabilities of tokens (and of entropies) needs two passes over its logits and nothing
-else: :func:`token_log_probs` gives what it is a function of, and :func:`policy_gradient_logits` takes its derivatives with
-respect to those back to the logits.
+A loss that is a function of the log-probabilities of tokens (and of entropies) needs two passes over its logits and
+nothing else: :func:`token_log_probs` gives what it is a function of, and :func:`policy_gradient_logits` takes its
+derivatives with respect to those back to the logits.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["TokenLogProbs", "policy_gradient_logits", "token_log_probs"]
 
 @dataclass(frozen=True)
 class TokenLogProbs:
-    """What :func:`token_log_probs` returns: arrays of the shape of the targets, or lists of them where logits are a list.
+    """What :func:`token_log_probs` returns: arrays of the shape of the targets, or lists of them for a list of logits.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class TokenLogProbs:
     max_log_probs : float32 (float64 for float64 logits)
         Its log-probability; 0 for a step that is not valid.
     rank : int64
-        How many classes come before the target when they are sorted by falling probability, equal ones by their number: 0
-        where the target is `argmax`; -1 for a step that is not valid.
+        How many classes come before the target when they are sorted by falling probability, equal ones by their number:
+        0 where the target is `argmax`; -1 for a step that is not valid.
     """
 
     log_probs: Any
@@ -92,9 +92,7 @@ def token_log_probs(
     ----------
     ``selective_log_softmax`` and ``entropy_from_logits`` of TRL 0.24, in one pass.
     """
-    return TokenLogProbs(
-        *_native.token_log_probs(logits, targets, lengths, mask, ignore_index, temperature, softcap)
-    )
+    return TokenLogProbs(*_native.token_log_probs(logits, targets, lengths, mask, ignore_index, temperature, softcap))
 
 
 def policy_gradient_logits(

@@ -3,7 +3,11 @@
 //!
 //! p = softmax(x̂)        x̂ = cap · tanh(x / (τ cap)), or x / τ without a cap
 //!
-//! A loss of a row is a function of ln Σⱼ exp(x̂ⱼ), of some x̂ and of the entropy of p, so its gradient is [`Slopes`].
+//! A loss ℓ of a row that is a function of ln Σⱼ exp(x̂ⱼ), of single x̂ and of the entropy of p has the gradient
+//!
+//! ∂ℓ/∂x̂ⱼ = (a + b (x̂ⱼ − m)) pⱼ − cⱼ        ∂ℓ/∂xⱼ = ∂ℓ/∂x̂ⱼ (1 − (x̂ⱼ / cap)²) / τ
+//!
+//! with m the largest x̂: see [`Slopes`].
 
 use std::ops::Range;
 
