@@ -1,6 +1,8 @@
 # The border is private; its functions are called through the typed faces beside it.
 from typing import Any, Self, final
 
+from typing_extensions import disjoint_base
+
 __all__ = [
     "InternalError",
     "LossSum",
@@ -31,6 +33,7 @@ __version__: str
 
 class InternalError(RuntimeError): ...
 
+@disjoint_base
 class LossSum:
     def __new__(cls, settings: Any, data: Any = None) -> Self: ...
     @property
