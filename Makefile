@@ -52,6 +52,7 @@ UNCHECKED = --exclude 'make_emissions\.py$$' \
 bench: build $(VENV)/tools ## Compare the speed with that of other libraries
 	$(IN_VENV) benches/compare.py
 	$(IN_VENV) benches/ctc.py
+	$(IN_VENV) benches/dense.py
 
 .PHONY: build
 build: $(VENV)/base ## Build the extension into .venv, optimised

@@ -745,6 +745,7 @@ pub fn lengths(name: &str, argument: Option<&Integers>, structure: &Structure) -
 }
 
 /// Checks that a class is one, where it is used.
+#[inline]
 pub fn class(name: &str, structure: &Structure, at: (usize, usize), value: i64, classes: usize) -> Result<(), Error> {
     if value >= 0 && (value as u64) < classes as u64 {
         return Ok(());

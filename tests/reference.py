@@ -342,7 +342,7 @@ def token_truth(
     """Log-probability and rank of each target of one sequence, with entropy and argmax of the distribution (nats).
 
     A class comes before another if its logit is larger, or equal and its index lower. Probabilities are the softmax of
-    x / temperature, or of cap tanh(x / (temperature cap)).
+    x / temperature, or of cap tanh(x / cap) / temperature.
     """
     rows, goals = np.asarray(logits).astype(np.float64), np.asarray(targets)
     steps = len(rows)
@@ -352,9 +352,9 @@ def token_truth(
     truth = TokenTruth(np.zeros(steps), np.zeros(steps), np.full(steps, -1), np.full(steps, -1), np.zeros(steps))
     for step in np.flatnonzero(valid):
         row, goal = rows[step], int(goals[step])
-        row = row / temperature
         if softcap is not None:
             row = softcap * np.tanh(row / softcap)
+        row = row / temperature
         order = sorted(range(len(row)), key=lambda c: (-row[c], c))
         log_p = log_probabilities(row, "logits")
         truth.log_probs[step] = log_p[goal]

@@ -34,9 +34,10 @@ def definition(
     poly_epsilon: float = 0.0,
 ) -> float:
     """One step in float64, as its formula is written."""
-    x = x.astype(np.float64) / temperature
+    x = x.astype(np.float64)
     if softcap is not None:
         x = softcap * np.tanh(x / softcap)
+    x = x / temperature
     classes = len(x)
     weight = np.ones(classes) if class_weights is None else class_weights
     normal = log_sum_exp(x) if scores == "logits" else 0.0
@@ -292,6 +293,11 @@ def test_policy_gradient_is_that_of_its_sum(classes: int, transform: dict[str, A
     same = policy_gradient_logits(x, ids, coefficients, entropy=0.25, **transform)
     filled = policy_gradient_logits(x, ids, coefficients, entropy=np.full((2, 4), 0.25), **transform)
     np.testing.assert_array_equal(same, filled)
+
+
+def test_rows_without_any_probability() -> None:
+    found = token_log_probs(np.full((1, 5), -np.inf), [2])
+    assert np.isnan([found.log_probs, found.entropy, found.max_log_probs]).all()
 
 
 def test_policy_gradient_forms() -> None:

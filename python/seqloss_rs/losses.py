@@ -35,7 +35,7 @@ def cross_entropy_loss(
 ) -> Value:
     """Cross-entropy of each step: ℓ = ln Σⱼ exp(xⱼ) − x_y, or Σ_c q_c (ln Σⱼ exp(xⱼ) − x_c) for a distribution q.
 
-    The options from `z_loss` to `poly_epsilon` can be combined: of the logits cap · tanh(x / (τ cap)) it is
+    The options from `z_loss` to `poly_epsilon` can be combined: of the logits cap · tanh(x / cap) / τ it is
     (1 − ε) w (−(1 − p)^γ ln p + ε₁ (1 − p)^(γ + 1)) + smoothing + ζ (ln Σⱼ exp(xⱼ))².
 
     Parameters
@@ -68,7 +68,7 @@ def cross_entropy_loss(
     softcap : float, optional
         Caps the logits x at cap · tanh(x / cap), as Gemma 2 does [3]_; −inf becomes −cap.
     temperature : float
-        τ > 0: the logits are divided by it (before they are capped).
+        τ > 0: the logits are divided by it, after they are capped.
     focal_gamma : float
         γ ≥ 0 of the focal loss [4]_: −(1 − p)^γ ln p for the target's −ln p. Goes with targets that are classes.
     poly_epsilon : float

@@ -67,7 +67,7 @@ def token_log_probs(
     temperature : float
         τ > 0: the distribution is the softmax of logits / τ.
     softcap : float, optional
-        Caps the logits before their softmax: cap · tanh(logits / (τ cap)).
+        Caps the logits at cap · tanh(logits / cap), before they are divided by the temperature.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def policy_gradient_logits(
     temperature : float
         τ > 0: p is the softmax of logits / τ.
     softcap : float, optional
-        Caps the logits before their softmax: cap · tanh(logits / (τ cap)).
+        Caps the logits at cap · tanh(logits / cap), before they are divided by the temperature.
     out : array like `logits` (or list of arrays), optional
         Receives the gradient; it may be `logits` itself, which is then overwritten.
 

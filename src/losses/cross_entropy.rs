@@ -156,6 +156,7 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
         Ok(loss)
     }
 
+    #[inline]
     fn is_valid(&self, sequence: usize, step: usize) -> bool {
         let ignored = match &self.targets {
             Targets::Classes(targets) => targets.of(sequence)[step] == self.options.ignore_index,
@@ -164,15 +165,18 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
         !ignored && self.options.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
     }
 
+    #[inline]
     fn weight(&self, sequence: usize, step: usize) -> f64 {
         self.options.weights.as_ref().map_or(1.0, |weights| weights.of(sequence)[step])
     }
 
+    #[inline]
     fn class_weight(&self, class: usize) -> f64 {
         self.options.class_weights.as_ref().map_or(1.0, |weights| weights[class])
     }
 
     /// The class of a step, if its target is one.
+    #[inline]
     fn target(&self, sequence: usize, step: usize) -> Option<usize> {
         match &self.targets {
             Targets::Classes(targets) => Some(targets.of(sequence)[step] as usize),

@@ -1,11 +1,11 @@
 //! Rows of logits, read once for the softmax and swept once more for the gradient: what cross-entropy and policy gradients
 //! share.
 //!
-//! p = softmax(x̂)        x̂ = cap · tanh(x / (τ cap)), or x / τ without a cap
+//! p = softmax(x̂)        x̂ = cap · tanh(x / cap) / τ, or x / τ without a cap
 //!
 //! A loss ℓ of a row that is a function of ln Σⱼ exp(x̂ⱼ), of single x̂ and of the entropy of p has the gradient
 //!
-//! ∂ℓ/∂x̂ⱼ = (a + b (x̂ⱼ − m)) pⱼ − cⱼ        ∂ℓ/∂xⱼ = ∂ℓ/∂x̂ⱼ (1 − (x̂ⱼ / cap)²) / τ
+//! ∂ℓ/∂x̂ⱼ = (a + b (x̂ⱼ − m)) pⱼ − cⱼ        ∂ℓ/∂xⱼ = ∂ℓ/∂x̂ⱼ (1 − (τ x̂ⱼ / cap)²) / τ
 //!
 //! with m the largest x̂: see [`Slopes`].
 
@@ -62,18 +62,19 @@ impl Transform {
     }
 
     fn apply<F: Float>(&self, row: &[F], out: &mut [F]) {
-        dispatch!(level(), simd => rows::divide_in(simd, row, F::from_f64(self.temperature), out));
+        out.copy_from_slice(row);
         if let Some(cap) = self.softcap {
             dispatch!(level(), simd => rows::soft_cap_in(simd, out, cap));
         }
+        dispatch!(level(), simd => rows::divide_in(simd, out, F::from_f64(self.temperature)));
     }
 
-    /// Multiplies by ∂x̂ⱼ/∂xⱼ = (1 − (x̂ⱼ / cap)²) / τ.
+    /// Multiplies by ∂x̂ⱼ/∂xⱼ = (1 − (τ x̂ⱼ / cap)²) / τ.
     fn pull_back<F: Float>(&self, transformed: &[F], slopes: &mut [F]) {
         if let Some(cap) = self.softcap {
-            dispatch!(level(), simd => rows::soft_cap_slopes_in(simd, transformed, cap, slopes));
+            dispatch!(level(), simd => rows::soft_cap_slopes_in(simd, transformed, cap / self.temperature, slopes));
         }
-        dispatch!(level(), simd => rows::divide_own_in(simd, slopes, F::from_f64(self.temperature)));
+        dispatch!(level(), simd => rows::divide_in(simd, slopes, F::from_f64(self.temperature)));
     }
 }
 

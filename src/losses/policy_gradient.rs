@@ -218,7 +218,10 @@ pub fn token_log_probs<E: Element>(
                 let maximum: E::Float = Float::from_f64(reading.softmax.maximum);
                 result.log_probs[local] = Float::from_f64(-reading.surprise(action));
                 result.entropy[local] = Float::from_f64(reading.softmax.entropy());
-                result.max_log_probs[local] = Float::from_f64(-crate::simd::math::ln(reading.softmax.sum));
+                // A row without any probability has no largest one.
+                let is_nothing = reading.softmax.maximum == f64::NEG_INFINITY;
+                let largest = if is_nothing { f64::NAN } else { -crate::simd::math::ln(reading.softmax.sum) };
+                result.max_log_probs[local] = Float::from_f64(largest);
                 result.argmax[local] = softmax::position(reading.row, maximum).map_or(-1, |place| place as i64);
                 result.rank[local] = softmax::rank(reading.row, action) as i64;
             });

@@ -176,22 +176,9 @@ pub(crate) fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {
     }
 }
 
-/// Writes xⱼ / divisor.
-#[inline(always)]
-pub(crate) fn divide_in<T: Lanes, S: Simd>(simd: S, row: &[T], divisor: T, out: &mut [T]) {
-    let by = T::Vector::<S>::splat(simd, divisor);
-    let done = row.len() / T::LANES * T::LANES;
-    for (x, out) in row.chunks_exact(T::LANES).zip(out.chunks_exact_mut(T::LANES)) {
-        (T::Vector::<S>::from_slice(simd, x) / by).store_slice(out);
-    }
-    for (out, &x) in out[done..].iter_mut().zip(&row[done..]) {
-        *out = T::rounded(x.exact() / divisor.exact());
-    }
-}
-
 /// Divides every number of a row.
 #[inline(always)]
-pub(crate) fn divide_own_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], divisor: T) {
+pub(crate) fn divide_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], divisor: T) {
     let by = T::Vector::<S>::splat(simd, divisor);
     let mut chunks = row.chunks_exact_mut(T::LANES);
     for chunk in &mut chunks {

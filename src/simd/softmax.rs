@@ -128,8 +128,9 @@ pub const SHORT_ROWS: usize = 8;
 
 /// Whether rows of this width are taken [`SHORT_ROWS`] at once: a logarithm, and all that is done once for a row, would
 /// cost as much as the row itself.
+#[inline]
 pub fn is_short<T: Lanes>(width: usize) -> bool {
-    width <= 4 * T::LANES
+    width <= 16 * T::LANES
 }
 
 /// −ln p of a class of each of up to [`SHORT_ROWS`] rows that lie one after another.
