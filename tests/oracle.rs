@@ -9,7 +9,7 @@ use seqloss_rs::loss::{Loss, Outputs, Stretch, Upstream, evaluate};
 use seqloss_rs::losses::Scores;
 use seqloss_rs::losses::cross_entropy::{CrossEntropy, Options, Targets};
 use seqloss_rs::losses::ctc::{Ctc, Options as CtcOptions};
-use seqloss_rs::losses::pointwise::{Absolute, Curve, Factors, PerNumber, Pointwise, Squared};
+use seqloss_rs::losses::pointwise::{Absolute, Direct, Factors, Kernel, PerNumber, Pointwise, Squared};
 use seqloss_rs::losses::reinforce::{Baseline, Reinforce, advantages};
 use seqloss_rs::parallel::{Watch, set_threads};
 use seqloss_rs::reduction::{NUMERIC, Reduced, Reducer};
@@ -319,8 +319,8 @@ fn cross_entropy_is_its_formula() {
             mask: is_rich.then(|| mask_per_step("mask", &mask_view, structure).unwrap()),
             weights: is_rich.then(|| floats_per_step("weights", &floats(&weights, &[n, steps]), structure).unwrap()),
             class_weights: is_rich.then(|| class_weights.clone()),
-            ignore_index: -100,
             label_smoothing: smoothing,
+            ..Options::default()
         };
         let (values, gradient) = value_and_gradient(&CrossEntropy::new(logits, targets, scores, options).unwrap());
 
@@ -359,7 +359,12 @@ fn cross_entropy_is_its_formula() {
 
 // Losses of single numbers.
 
-fn pointwise_is<C: Curve>(formula: fn(f64) -> f64, slope: fn(f64) -> f64) {
+/// One row for every `width` numbers of a step.
+fn each<R>(rows: Vec<R>, width: usize) -> Vec<PerNumber<R>> {
+    rows.into_iter().map(|rows| PerNumber { rows, width }).collect()
+}
+
+fn pointwise_is(curve: &dyn Kernel<f64>, formula: fn(f64) -> f64, slope: fn(f64) -> f64) {
     let mut random = Random(5);
     for (case, (n, steps, width)) in [(1, 1, 1), (2, 7, 1), (3, 5, 4), (2, 300, 3)].into_iter().enumerate() {
         let (shape, cells) = ([n, steps, width], n * steps * width);
@@ -375,11 +380,9 @@ fn pointwise_is<C: Curve>(formula: fn(f64) -> f64, slope: fn(f64) -> f64) {
         let mask_view = Argument::Array(View::contiguous(&mask, shape.to_vec()).unwrap());
         let mask_rows = rows_like("mask", &mask_view, &predictions.structure, &[width]).unwrap();
         let weight_rows = rows_like("weights", &floats(&weights, &[n, steps]), &predictions.structure, &[]).unwrap();
-        let factors = Factors {
-            mask: Some(mask_rows.into_iter().map(|rows| PerNumber { rows, width: 1 }).collect()),
-            weights: Some(weight_rows.into_iter().map(|rows| PerNumber { rows, width }).collect()),
-        };
-        let loss = Pointwise::<C, f64>::new(predictions, targets, &lengths, factors);
+        let factors =
+            Factors { mask: Some(each(mask_rows, 1)), weights: Some(each(weight_rows, width)), omits_nan: false };
+        let loss = Pointwise::<f64>::new(curve, predictions, each(targets, 1), None, &lengths, factors);
         let (values, gradient) = value_and_gradient(&loss);
 
         let factor = |i: usize| {
@@ -398,12 +401,12 @@ fn pointwise_is<C: Curve>(formula: fn(f64) -> f64, slope: fn(f64) -> f64) {
 
 #[test]
 fn mean_squared_error_is_its_formula() {
-    pointwise_is::<Squared>(|r| r * r, |r| 2.0 * r);
+    pointwise_is(&Direct(Squared), |r| r * r, |r| 2.0 * r);
 }
 
 #[test]
 fn mean_absolute_error_is_its_formula() {
-    pointwise_is::<Absolute>(f64::abs, |r| if r == 0.0 { 0.0 } else { r.signum() });
+    pointwise_is(&Direct(Absolute), f64::abs, |r| if r == 0.0 { 0.0 } else { r.signum() });
 }
 
 // REINFORCE.
@@ -480,10 +483,9 @@ fn one_thread_and_three_give_the_same_bits() {
         let first = || sequences(&x, &shape, Axes::StepsOfRows);
         let structure = first().structure;
         let per_step = || integers_per_step("targets", &integers(&classes_wanted, &[n, steps]), &structure).unwrap();
-        let options =
-            Options { mask: None, weights: None, class_weights: None, ignore_index: -100, label_smoothing: 0.1 };
-        let rows = || rows_like("targets", &floats(&y, &shape), &structure, &[classes]).unwrap();
-        let factors = || Factors { mask: None, weights: None };
+        let options = Options { label_smoothing: 0.1, ..Options::default() };
+        let rows = || each(rows_like("targets", &floats(&y, &shape), &structure, &[classes]).unwrap(), 1);
+        let factors = || Factors { mask: None, weights: None, omits_nan: false };
         let lengths = vec![steps; n];
         let baseline = Baseline::BatchMean;
         let advantages = advantages(&first(), &lengths, None, &floats(&rewards, &[n]), &baseline, None).unwrap();
@@ -492,8 +494,8 @@ fn one_thread_and_three_give_the_same_bits() {
             value_and_gradient(
                 &CrossEntropy::new(first(), Targets::Classes(per_step()), Scores::Logits, options).unwrap(),
             ),
-            value_and_gradient(&Pointwise::<Squared, f32>::new(first(), rows(), &lengths, factors())),
-            value_and_gradient(&Pointwise::<Absolute, f32>::new(first(), rows(), &lengths, factors())),
+            value_and_gradient(&Pointwise::<f32>::new(&Direct(Squared), first(), rows(), None, &lengths, factors())),
+            value_and_gradient(&Pointwise::<f32>::new(&Direct(Absolute), first(), rows(), None, &lengths, factors())),
             value_and_gradient(
                 &Reinforce::new(first(), lengths.clone(), Some(per_step()), advantages, Scores::Logits, None).unwrap(),
             ),

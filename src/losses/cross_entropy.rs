@@ -101,6 +101,23 @@ pub struct Options {
     pub poly_epsilon: f64,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mask: None,
+            weights: None,
+            class_weights: None,
+            ignore_index: -100,
+            label_smoothing: 0.0,
+            smoothed: Smoothed::All,
+            z_loss: 0.0,
+            transform: Transform::NONE,
+            focal_gamma: 0.0,
+            poly_epsilon: 0.0,
+        }
+    }
+}
+
 /// Cross-entropy with its checked inputs.
 pub struct CrossEntropy<'a, E> {
     logits: Sequences<'a, E>,
