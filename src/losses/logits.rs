@@ -7,7 +7,7 @@
 //!
 //! ∂ℓ/∂x̂ⱼ = (a + b (x̂ⱼ − m)) pⱼ − cⱼ        ∂ℓ/∂xⱼ = ∂ℓ/∂x̂ⱼ (1 − (τ x̂ⱼ / cap)²) / τ
 //!
-//! with m the largest x̂: see [`Slopes`].
+//! with m the largest x̂.
 
 use std::ops::Range;
 

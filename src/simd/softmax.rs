@@ -80,12 +80,13 @@ pub fn exp_of(x: f64) -> f64 {
     dispatch!(level(), simd => exp(simd, x))
 }
 
-/// See [`softmax_in`].
+/// The softmax of a row. Exponentials pass through `buffer`, which holds a block, or as much as there is in a shorter row.
 pub fn softmax<T: Lanes>(row: &[T], ahead: &mut Ahead<'_, T>, wants_moment: bool, buffer: &mut [T]) -> Softmax {
     dispatch!(level(), simd => softmax_in(simd, row, ahead, wants_moment, buffer))
 }
 
-/// See [`softmax_into_in`].
+/// The same, and `out` receives exp(xⱼ − m′), where m′ is the largest number of a block and of those before it in the
+/// segment; `shifts` receives them, one for each block. See [`finish`].
 pub fn softmax_into<T: Lanes>(
     row: &[T],
     ahead: &mut Ahead<'_, T>,
@@ -96,12 +97,12 @@ pub fn softmax_into<T: Lanes>(
     dispatch!(level(), simd => softmax_into_in(simd, row, ahead, wants_moment, out, shifts))
 }
 
-/// See [`finish_in`].
+/// Turns what [`softmax_into`] wrote into rate · exp(xⱼ − m) − less.
 pub fn finish<T: Lanes>(out: &mut [T], shifts: &[f64], maximum: f64, rate: f64, less: f64) {
     dispatch!(level(), simd => finish_in(simd, out, shifts, maximum, rate, less));
 }
 
-/// See [`finish_with_distance_in`].
+/// Turns it into (rate + distance (xⱼ − m)) exp(xⱼ − m).
 pub fn finish_with_distance<T: Lanes>(
     row: &[T],
     out: &mut [T],
@@ -113,7 +114,7 @@ pub fn finish_with_distance<T: Lanes>(
     dispatch!(level(), simd => finish_with_distance_in(simd, row, out, shifts, maximum, rate, distance));
 }
 
-/// See [`rank_in`].
+/// How many numbers come before number `index` when they are sorted by falling value, and equal ones by their place.
 pub fn rank<T: Lanes>(row: &[T], index: usize) -> usize {
     dispatch!(level(), simd => rank_in(simd, row, index))
 }
@@ -194,9 +195,8 @@ impl<T> Ahead<'_, T> {
     pub const NOTHING: Self = Self { maximum: None, next: &[] };
 }
 
-/// The softmax of a row. Exponentials pass through `buffer`, which holds a block, or as much as there is in a shorter row.
 #[inline(always)]
-pub(crate) fn softmax_in<T: Lanes, S: Simd>(
+fn softmax_in<T: Lanes, S: Simd>(
     simd: S,
     row: &[T],
     ahead: &mut Ahead<'_, T>,
@@ -206,10 +206,8 @@ pub(crate) fn softmax_in<T: Lanes, S: Simd>(
     sweep::<T, S, false>(simd, row, ahead, wants_moment, buffer, &mut [])
 }
 
-/// The same, and `out` receives exp(xⱼ − m′), where m′ is the largest number of a block and of those before it in the
-/// segment; `shifts` receives them, one for each block. See [`finish_in`].
 #[inline(always)]
-pub(crate) fn softmax_into_in<T: Lanes, S: Simd>(
+fn softmax_into_in<T: Lanes, S: Simd>(
     simd: S,
     row: &[T],
     ahead: &mut Ahead<'_, T>,
@@ -263,9 +261,8 @@ fn sweep<T: Lanes, S: Simd, const KEEPS: bool>(
     whole
 }
 
-/// Turns what [`softmax_into_in`] wrote into rate · exp(xⱼ − m) − less.
 #[inline(always)]
-pub(crate) fn finish_in<T: Lanes, S: Simd>(simd: S, out: &mut [T], shifts: &[f64], maximum: f64, rate: f64, less: f64) {
+fn finish_in<T: Lanes, S: Simd>(simd: S, out: &mut [T], shifts: &[f64], maximum: f64, rate: f64, less: f64) {
     let less = T::Vector::<S>::splat(simd, T::rounded(-less));
     for (block, &shift) in out.chunks_mut(BLOCK).zip(shifts) {
         let factor = if shift == maximum { rate } else { rate * exp(simd, shift - maximum) };
@@ -283,7 +280,6 @@ pub(crate) fn finish_in<T: Lanes, S: Simd>(simd: S, out: &mut [T], shifts: &[f64
     }
 }
 
-/// Turns it into (rate + distance (xⱼ − m)) exp(xⱼ − m).
 #[inline(always)]
 fn finish_with_distance_in<T: Lanes, S: Simd>(
     simd: S,
@@ -395,9 +391,8 @@ fn moment_in<T: Lanes, S: Simd>(simd: S, block: &[T], shift: T, exponentials: &[
     sum
 }
 
-/// How many numbers come before number `index` when they are sorted by falling value, and equal ones by their place.
 #[inline(always)]
-pub(crate) fn rank_in<T: Lanes, S: Simd>(simd: S, row: &[T], index: usize) -> usize {
+fn rank_in<T: Lanes, S: Simd>(simd: S, row: &[T], index: usize) -> usize {
     let own = row[index];
     let equal = row[..index].iter().filter(|&&x| x == own).count();
     equal + above(simd, row, own)
