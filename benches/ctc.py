@@ -17,7 +17,6 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,7 @@ import ml_dtypes
 import numpy as np
 import seqloss_rs
 import torch
-from compare import ROOT, git, processor
+from compare import ROOT, fastest, git, processor
 from numpy.typing import NDArray
 from seqloss_rs import ctc_loss, value_and_grad
 from torch.nn import functional
@@ -248,22 +247,6 @@ def check(problem: Problem, candidates: Candidates) -> dict[str, tuple[float, fl
         if not all(error <= most for error, most in zip(errors[name], MOST[name], strict=True)):
             sys.exit(f"{problem.shape}: the answer of {name} is off by {errors[name]}, so it is not timed")
     return errors
-
-
-def fastest(candidates: Candidates, seconds: float) -> dict[str, float]:
-    """The time of the fastest round of each, in seconds; they take turns, and each has its share of the time."""
-    times = dict.fromkeys(candidates, float("inf"))
-    used = dict.fromkeys(candidates, 0.0)
-    rounds = 0
-    while left := [name for name in candidates if rounds < 3 or used[name] < seconds / len(candidates)]:
-        for name in left:
-            start = time.perf_counter()
-            candidates[name]()
-            taken = time.perf_counter() - start
-            times[name] = min(times[name], taken)
-            used[name] += taken
-        rounds += 1
-    return times
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ import platform
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ import ml_dtypes
 import numpy as np
 import seqloss_rs
 import torch
-from compare import ROOT, Candidates, git, processor, repeated
+from compare import ROOT, Candidates, fastest, git, processor, repeated
 from ctc import Table, Xla, times, verdict
 from numpy.typing import NDArray
 from seqloss_rs import cross_entropy_loss, mae_loss, mse_loss, value_and_grad
@@ -361,25 +360,6 @@ def check(problem: Problem, calls: Calls) -> dict[str, tuple[float, float]]:
     return errors
 
 
-def fastest(calls: Calls, seconds: float) -> dict[str, float]:
-    """The time of the fastest round of each, in seconds; they take turns, and each has its share of the time."""
-    candidates = calls.timed | calls.memory
-    found = dict.fromkeys(candidates, float("inf"))
-    used = dict.fromkeys(candidates, 0.0)
-    rounds = 0
-    while left := [name for name in candidates if rounds < 3 or used[name] < seconds / len(candidates)]:
-        for name in left:
-            if name in calls.before:
-                calls.before[name]()
-            start = time.perf_counter()
-            candidates[name]()
-            taken = time.perf_counter() - start
-            found[name] = min(found[name], taken)
-            used[name] += taken
-        rounds += 1
-    return found
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What is told
 
@@ -426,7 +406,7 @@ def measure(problem: Problem, xla: Xla | None, seconds: float, table: Table, fou
             for place, kind in enumerate((LOSS, GRADIENT)):
                 calls = comparison.of(kind, threads)
                 errors = check(problem, calls)
-                taken = fastest(calls, seconds)
+                taken = fastest(calls.timed | calls.memory, seconds, calls.before)
                 # The memory of the rest is needed for the next.
                 tell(problem, threads, place, kind, taken, calls, errors, table, found)
                 del calls
@@ -527,7 +507,7 @@ def small_shapes(seconds: float) -> Table:
                         check(problem, calls)
                         often = max(1, 20_000 // (rows * classes))
                         pair = {who: repeated(calls.timed[who], often) for who in (OURS, TORCH)}
-                        taken = fastest(Calls(pair), seconds)
+                        taken = fastest(pair, seconds)
                         ratios.append(taken[TORCH] / taken[OURS])
                         cells.append(f"{taken[OURS] / often * 1e6:.2f}, {times(ratios[-1])}")
             table.add(name, *cells, verdict(min(ratios) >= 1))
@@ -563,7 +543,7 @@ def ten_numbers(seconds: float) -> Table:
         }
         often = 1000
         with torch.no_grad():
-            taken = fastest(Calls({name: repeated(call, often) for name, call in candidates.items()}), seconds)
+            taken = fastest({name: repeated(call, often) for name, call in candidates.items()}, seconds)
         micro = {name: one / often * 1e6 for name, one in taken.items()}
         table.add(
             loss.__name__,

@@ -85,15 +85,8 @@ fn best_in<F: Float, S: Simd>(simd: S, row: &[F]) -> usize {
     }
     let x = rows::tail(simd, chunks.remainder(), F::NEGATIVE_INFINITY);
     let largest = largest.max(x.simd_eq(x).select(x, least)).reduce_max();
-    for (i, chunk) in row.chunks_exact(F::LANES).enumerate() {
-        let found = F::Vector::<S>::from_slice(simd, chunk).simd_eq(largest).to_bitmask();
-        if found != 0 {
-            return i * F::LANES + found.trailing_zeros() as usize;
-        }
-    }
-    let rest = row.len() - chunks.remainder().len();
     // Of nothing but NaN, it is the first.
-    chunks.remainder().iter().position(|&x| x == largest).map_or(0, |place| rest + place)
+    rows::position_in(simd, row, largest).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Cross-entropy of a distribution over classes against a class, or against another distribution.
 //!
-//! ℓ = F(ln p_y) w + Σ_c q_c (−ln p_c) + ζ (ln Σⱼ exp(xⱼ))²        p = softmax(x)
+//! ℓ = F(ln p_y) w + Σ_c q_c (−ln p_c) + ζ (ln Σⱼ exp(xⱼ))²        p = softmax(x), x as in `logits`
 //!
 //! | target | w | q_c |
 //! |---|---|---|
@@ -29,7 +29,7 @@ use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
 
 use super::Scores;
-use super::logits::{LogitRows, Reading, Run, Slopes, Step, Transform};
+use super::logits::{LogitRows, Reading, Slopes, Step, Transform, times};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
@@ -38,6 +38,7 @@ use crate::loss::{Loss, Piece};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
 use crate::simd::rows::tail;
+use crate::simd::softmax::exp_of;
 use crate::simd::{Lanes, level, math};
 
 /// What rows are compared with.
@@ -210,14 +211,14 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
         matches!(self.targets, Targets::Distributions(_)) || (is_smooth && is_uneven)
     }
 
-    /// q of a step, class by class; `row` is what the target is compared with.
-    fn q<'s>(
+    /// Writes q of a step, class by class; `row` is what the target is compared with.
+    fn write_q(
         &self,
         (sequence, step): (usize, usize),
         row: &[E::Float],
-        q: &'s mut [E::Float],
+        q: &mut [E::Float],
         distribution: &mut [E::Float],
-    ) -> &'s [E::Float] {
+    ) {
         let Options { label_smoothing: smoothing, smoothed, .. } = self.options;
         let target = self.target(sequence, step);
         let zero = if self.scores == Scores::Probs { E::Float::default() } else { E::Float::NEGATIVE_INFINITY };
@@ -248,7 +249,6 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
                 }
             }
         }
-        q
     }
 }
 
@@ -299,11 +299,6 @@ impl Options {
     }
 }
 
-/// What has no weight costs nothing, also where it is impossible; NaN stays.
-fn times(weight: f64, loss: f64) -> f64 {
-    if weight == 0.0 && loss == f64::INFINITY { 0.0 } else { weight * loss }
-}
-
 /// xʸ for x in [0, 1] and y ≥ 0.
 fn power(x: f64, y: f64) -> f64 {
     match y {
@@ -311,7 +306,7 @@ fn power(x: f64, y: f64) -> f64 {
         1.0 => x,
         2.0 => x * x,
         _ if x == 0.0 => 0.0,
-        _ => crate::simd::softmax::exp_of((y * math::ln(x)).min(0.0)),
+        _ => exp_of((y * math::ln(x)).min(0.0)),
     }
 }
 
@@ -370,8 +365,11 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
-        if self.is_of_one_class() && scratch.rows.takes_short_steps(self.logits.width) {
-            return self.run_short(piece, scratch, ticker);
+        if self.is_of_one_class() {
+            return scratch.rows.classes(piece, ticker, |step| {
+                let class = self.target(sequence, step).filter(|_| self.is_valid(sequence, step))?;
+                Some((class, self.weight(sequence, step) * self.class_weight(class)))
+            });
         }
         for step in first..end {
             ticker.tick(self.logits.width.max(1))?;
@@ -404,35 +402,6 @@ impl<E: Element> CrossEntropy<'_, E> {
         is_plain && self.scores == Scores::Logits && matches!(self.targets, Targets::Classes(_))
     }
 
-    fn run_short(
-        &self,
-        piece: &mut Piece<'_, E>,
-        scratch: &mut Scratch<E::Float>,
-        ticker: &Ticker<'_>,
-    ) -> Result<(), Error> {
-        let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
-        let mut step = first;
-        while step < end {
-            let run = Run::new(step, end, |step| {
-                let class = self.target(sequence, step).filter(|_| self.is_valid(sequence, step))?;
-                Some((class, self.weight(sequence, step) * self.class_weight(class)))
-            });
-            ticker.tick((1 + run.len()) * self.logits.width)?;
-            if run.len() == 0 {
-                piece.strip.clear(step, first);
-                piece.term(step - first, 0.0);
-                step += 1;
-                continue;
-            }
-            let surprises = scratch.rows.short_steps(piece, step..step + run.len(), &run);
-            for (q, surprise) in run.q().iter().zip(surprises) {
-                piece.term(step - first, times(*q, surprise));
-                step += 1;
-            }
-        }
-        Ok(())
-    }
-
     fn step_of_logits(
         &self,
         piece: &mut Piece<'_, E>,
@@ -445,9 +414,7 @@ impl<E: Element> CrossEntropy<'_, E> {
         let Scratch { rows, q, distribution, .. } = scratch;
         let has_q = self.has_row_of_q();
         if has_q {
-            rows.look(piece, step, |row| {
-                self.q((sequence, step), row, q, distribution);
-            });
+            rows.look(piece, step, |row| self.write_q((sequence, step), row, q, distribution));
         }
         let q = has_q.then_some(&q[..]);
         let step = Step { index: step, next, factor, class, q, wants_moment: false };
@@ -526,7 +493,7 @@ impl<E: Element> CrossEntropy<'_, E> {
                     (-ln_p, 1.0)
                 } else {
                     // Log-probabilities that are not normalised may lie above 0.
-                    let p = if is_probs || x > 0.0 { x.min(1.0) } else { crate::simd::softmax::exp_of(x) };
+                    let p = if is_probs || x > 0.0 { x.min(1.0) } else { exp_of(x) };
                     self.options.curve(-ln_p, 1.0 - p)
                 };
                 value += times(weight, curve);
@@ -537,7 +504,7 @@ impl<E: Element> CrossEntropy<'_, E> {
         if !piece.wants_gradient() {
             return piece.strip.read(step, first, rows.buffers(), |row| {
                 if has_q {
-                    self.q((sequence, step), row, q, distribution);
+                    self.write_q((sequence, step), row, q, distribution);
                 }
                 value_of(row, q).0
             });
@@ -545,7 +512,7 @@ impl<E: Element> CrossEntropy<'_, E> {
         let mut value = 0.0;
         piece.strip.read_and_write(step, first, rows.buffers(), |row, out| {
             if has_q {
-                self.q((sequence, step), row, q, distribution);
+                self.write_q((sequence, step), row, q, distribution);
             }
             let slope;
             (value, slope) = value_of(row, q);

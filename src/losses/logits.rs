@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::float::{Element, Float};
 use crate::input::zeros;
 use crate::loss::{Buffers, Piece, Strip};
+use crate::parallel::Ticker;
 use crate::simd::softmax::{self, Ahead, BLOCK, SHORT_ROWS, Softmax};
 use crate::simd::{level, math, rows};
 
@@ -100,6 +101,11 @@ impl<F: Float> Reading<'_, F> {
         (self.softmax.maximum - self.row[class].to_f64()) + math::ln(self.softmax.sum)
     }
 
+    /// Σ x̂ over the classes above −∞, and how many they are.
+    pub(super) fn total(&self) -> (f64, f64) {
+        dispatch!(level(), simd => rows::finite_total_in(simd, self.row))
+    }
+
     /// 1 − p of a class: of a sure one, what the others leave.
     pub(super) fn rest(&self, class: usize) -> f64 {
         let distance = self.row[class].to_f64() - self.softmax.maximum;
@@ -107,11 +113,9 @@ impl<F: Float> Reading<'_, F> {
     }
 }
 
-impl<F: Float> Reading<'_, F> {
-    /// Σ x̂ over the classes above −∞, and how many they are.
-    pub(super) fn total(&self) -> (f64, f64) {
-        dispatch!(level(), simd => rows::finite_total_in(simd, self.row))
-    }
+/// What has no weight costs nothing, also where it is impossible; NaN stays.
+pub(super) fn times(weight: f64, loss: f64) -> f64 {
+    if weight == 0.0 && loss == f64::INFINITY { 0.0 } else { weight * loss }
 }
 
 /// What a thread keeps to read rows.
@@ -128,32 +132,22 @@ pub struct LogitRows<F> {
 
 /// The classes of steps that follow one another, and what −ln p of each is multiplied by.
 #[derive(Default)]
-pub(super) struct Run {
+struct Run {
     classes: [usize; SHORT_ROWS],
     q: [f64; SHORT_ROWS],
     count: usize,
 }
 
 impl Run {
-    /// The steps from `first` on, as long as there is one and room for it: `each` gives its class and its q.
-    pub(super) fn new(first: usize, end: usize, each: impl Fn(usize) -> Option<(usize, f64)>) -> Self {
+    /// The steps from `first` on, as long as they are valid.
+    fn new(first: usize, end: usize, each: impl Fn(usize) -> Option<(usize, f64)>) -> Self {
         let mut run = Self::default();
-        for (step, (class, q)) in (first..end.min(first + SHORT_ROWS)).zip(run.classes.iter_mut().zip(&mut run.q)) {
+        for (step, (class, q)) in (first..end).zip(run.classes.iter_mut().zip(&mut run.q)) {
             let Some(found) = each(step) else { break };
             (*class, *q) = found;
             run.count += 1;
         }
         run
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// What −ln p is multiplied by.
-    pub(super) fn q(&self) -> &[f64] {
-        &self.q[..self.count]
     }
 }
 
@@ -200,13 +194,48 @@ impl<F: Float> LogitRows<F> {
         });
     }
 
-    /// Whether steps whose loss is −q ln p of a class are read by [`Self::short_steps`].
-    pub(super) fn takes_short_steps(&self, width: usize) -> bool {
-        softmax::is_short::<F>(width) && self.transform.is_none()
+    /// Hands over −q ln p of a class for every step of a piece: `each` gives class and q of a step, or nothing where it is
+    /// not valid. Short rows are read several at once.
+    pub(super) fn classes<E: Element<Float = F>>(
+        &mut self,
+        piece: &mut Piece<'_, E>,
+        ticker: &Ticker<'_>,
+        each: impl Fn(usize) -> Option<(usize, f64)>,
+    ) -> Result<(), Error> {
+        let (first, end, width) = (piece.terms.start, piece.terms.end, piece.strip.rows().width());
+        let at_once = if softmax::is_short::<F>(width) && self.transform.is_none() { SHORT_ROWS } else { 1 };
+        let mut step = first;
+        while step < end {
+            let run = Run::new(step, end.min(step + at_once), &each);
+            ticker.tick((1 + run.count) * width.max(1))?;
+            if run.count == 0 {
+                piece.strip.clear(step, first);
+                piece.term(step - first, 0.0);
+                step += 1;
+            } else if at_once > 1 {
+                let surprises = self.short_steps(piece, step..step + run.count, &run);
+                for (&q, surprise) in run.q[..run.count].iter().zip(surprises) {
+                    piece.term(step - first, times(q, surprise));
+                    step += 1;
+                }
+            } else {
+                let (class, q) = (run.classes[0], run.q[0]);
+                let next = (step + 1 < end && each(step + 1).is_some()).then_some(step + 1);
+                let factor = piece.factors(step - first..step - first + 1, &mut [0.0])[0];
+                let at = Step { index: step, next, factor, class: Some(class), q: None, wants_moment: false };
+                let value = self.step(piece, at, |reading| {
+                    let slopes = Slopes { probability: q, own: q, ..Slopes::default() };
+                    (times(q, reading.surprise(class)), slopes)
+                });
+                piece.term(step - first, value);
+                step += 1;
+            }
+        }
+        Ok(())
     }
 
     /// −ln p of the classes of up to [`SHORT_ROWS`] steps that follow one another; each gradient is that of −q ln p.
-    pub(super) fn short_steps<E: Element<Float = F>>(
+    fn short_steps<E: Element<Float = F>>(
         &mut self,
         piece: &mut Piece<'_, E>,
         steps: Range<usize>,

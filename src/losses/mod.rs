@@ -2,6 +2,7 @@
 
 pub mod cross_entropy;
 pub mod ctc;
+pub mod curves;
 pub mod logits;
 pub mod pointwise;
 pub mod policy_gradient;

@@ -6,6 +6,8 @@
 //! coefficients: [`TokenLogProbs`] gives what the loss is a function of, [`PolicyGradient`] takes its derivatives back to
 //! the logits.
 
+use fearless_simd::dispatch;
+
 use super::cross_entropy::rows_per_piece;
 use super::logits::{LogitRows, Slopes, Step, Transform};
 use crate::error::Error;
@@ -15,7 +17,7 @@ use crate::input::{PerStep, Sequences, class};
 use crate::loss::{Loss, Piece, Strip, front};
 use crate::parallel::{Ticker, Watch, for_each};
 use crate::reduction::Measure;
-use crate::simd::softmax;
+use crate::simd::{level, math, rows, softmax};
 
 /// The actions, and which steps have one.
 pub struct Actions {
@@ -117,6 +119,12 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
+        if self.entropy.is_none() {
+            return scratch.rows.classes(piece, ticker, |step| {
+                let action = self.actions.ids.of(sequence)[step] as usize;
+                self.actions.is_valid(sequence, step).then(|| (action, -self.coefficients.of(sequence)[step]))
+            });
+        }
         for step in first..end {
             ticker.tick(self.logits.width.max(1))?;
             let mut value = 0.0;
@@ -139,7 +147,7 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
                         // ln pⱼ + H = (xⱼ − m) − (ln s − H)
                         let own = reading.softmax.entropy();
                         value += entropy * own;
-                        slopes.probability -= entropy * (own - crate::simd::math::ln(reading.softmax.sum));
+                        slopes.probability -= entropy * (own - math::ln(reading.softmax.sum));
                         slopes.distance = -entropy;
                     }
                     (value, slopes)
@@ -200,7 +208,7 @@ pub fn token_log_probs<E: Element>(
         pieces.push((sequence, steps, result));
     }
     let scratch = || LogitRows::new(logits.width, transform);
-    for_each(pieces.into_iter(), work, watch, scratch, |(sequence, first, result), rows, ticker| {
+    for_each(pieces.into_iter(), work, watch, scratch, |(sequence, first, result), reader, ticker| {
         let end = logits.rows[sequence].count().min(first + result.rank.len());
         for local in 0..result.rank.len() {
             let step = first + local;
@@ -214,15 +222,16 @@ pub fn token_log_probs<E: Element>(
             let action = actions.ids.of(sequence)[step] as usize;
             let strip = Strip::reading(logits.rows[sequence]);
             let next = actions.next(sequence, step, end);
-            rows.read(&strip, step, (next, local == 0), true, first, |reading| {
+            reader.read(&strip, step, (next, local == 0), true, first, |reading| {
                 let maximum: E::Float = Float::from_f64(reading.softmax.maximum);
                 result.log_probs[local] = Float::from_f64(-reading.surprise(action));
                 result.entropy[local] = Float::from_f64(reading.softmax.entropy());
                 // A row without any probability has no largest one.
                 let is_nothing = reading.softmax.maximum == f64::NEG_INFINITY;
-                let largest = if is_nothing { f64::NAN } else { -crate::simd::math::ln(reading.softmax.sum) };
+                let largest = if is_nothing { f64::NAN } else { -math::ln(reading.softmax.sum) };
                 result.max_log_probs[local] = Float::from_f64(largest);
-                result.argmax[local] = softmax::position(reading.row, maximum).map_or(-1, |place| place as i64);
+                result.argmax[local] = dispatch!(level(), simd => rows::position_in(simd, reading.row, maximum))
+                    .map_or(-1, |place| place as i64);
                 result.rank[local] = softmax::rank(reading.row, action) as i64;
             });
         }

@@ -10,7 +10,7 @@
 
 use super::Scores;
 use super::cross_entropy::rows_per_piece;
-use super::logits::{LogitRows, Slopes, Step, Transform};
+use super::logits::{LogitRows, Transform, times};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
@@ -102,32 +102,28 @@ impl<E: Element> Loss for Reinforce<'_, E> {
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let Scratch { rows, factor } = scratch;
         let (sequence, first) = (piece.sequence, piece.terms.start);
+        let advantage = |step: usize| self.advantages.of(sequence)[step];
+        if let (Some(actions), Scores::Logits) = (&self.actions, self.scores) {
+            return rows.classes(piece, ticker, |step| {
+                let action = actions.of(sequence)[step] as usize;
+                self.is_valid(sequence, step).then(|| (action, advantage(step)))
+            });
+        }
         for step in piece.terms.clone() {
             let local = step - first;
             ticker.tick(self.logits.width.max(1))?;
-            let valid = self.is_valid(sequence, step);
-            let advantage = self.advantages.of(sequence)[step];
+            let advantage = self.is_valid(sequence, step).then(|| advantage(step));
             let factor = piece.factors(local..local + 1, factor)[0];
-            let value = match &self.actions {
-                Some(actions) if valid => {
+            let value = match (&self.actions, advantage) {
+                (Some(actions), Some(advantage)) => {
                     let action = actions.of(sequence)[step] as usize;
-                    if self.scores == Scores::Logits {
-                        let next =
-                            (step + 1 < piece.terms.end && self.is_valid(sequence, step + 1)).then_some(step + 1);
-                        let at = Step { index: step, next, factor, class: Some(action), q: None, wants_moment: false };
-                        rows.step(piece, at, |reading| {
-                            let slopes = Slopes { probability: advantage, own: advantage, ..Slopes::default() };
-                            (advantage * reading.surprise(action), slopes)
-                        })
-                    } else {
-                        step_of_log_probs(piece, step, action, advantage, factor, rows.buffers())
-                    }
+                    step_of_log_probs(piece, step, action, advantage, factor, rows.buffers())
                 }
-                Some(_) => {
+                (Some(_), None) => {
                     piece.strip.clear(step, first);
                     0.0
                 }
-                None => step_of_action(piece, step, valid.then_some(advantage), factor, rows.buffers()),
+                (None, advantage) => step_of_action(piece, step, advantage, factor, rows.buffers()),
             };
             piece.term(local, value);
         }
@@ -145,7 +141,7 @@ fn step_of_log_probs<E: Element>(
     buffers: &mut Buffers<E::Float>,
 ) -> f64 {
     let first = piece.terms.start;
-    let value = piece.strip.read(step, first, buffers, |x| -advantage * x[action].to_f64());
+    let value = piece.strip.read(step, first, buffers, |x| times(advantage, -x[action].to_f64()));
     if piece.wants_gradient() {
         piece.strip.read_and_write(step, first, buffers, |_, out| {
             out.fill(E::Float::default());
@@ -165,7 +161,7 @@ fn step_of_action<E: Element>(
 ) -> f64 {
     let first = piece.terms.start;
     let value = advantage.map_or(0.0, |advantage| {
-        piece.strip.read_block(step..step + 1, first, buffers, |x| -advantage * x[0].to_f64())
+        piece.strip.read_block(step..step + 1, first, buffers, |x| times(advantage, -x[0].to_f64()))
     });
     if piece.wants_gradient() {
         let slope = advantage.map_or(0.0, |advantage| -advantage * factor);

@@ -17,11 +17,11 @@ use super::losses::{addresses, lengths_of};
 use crate::error::{Error, subscript};
 use crate::float::Element;
 use crate::input::{Argument, Axes, Sequences, rows_like, rows_per_step_or_number};
-use crate::losses::pointwise::{
-    Absolute, AnyCurve, Direct, Factors, Gaussian, GaussianOfVariance, Huber, InDouble, Inside, Kernel, LogCosh, One,
-    Other, PerNumber, Percentage, Pointwise, Poisson, PoissonOfLogarithm, Quantile, Quantiles, SmoothAbsolute, Squared,
-    SquaredLogarithmic, SymmetricPercentage, TargetSize,
+use crate::losses::curves::{
+    Absolute, Gaussian, GaussianOfVariance, Huber, Inside, LogCosh, One, Percentage, Poisson, PoissonOfLogarithm,
+    Quantile, Quantiles, SmoothAbsolute, Squared, SquaredLogarithmic, SymmetricPercentage, TargetSize,
 };
+use crate::losses::pointwise::{AnyCurve, Direct, Factors, InDouble, Kernel, Other, PerNumber, Pointwise};
 use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;

@@ -176,6 +176,40 @@ pub(crate) fn scale_in<T: Lanes, S: Simd>(_: S, row: &mut [T], factor: T) {
     }
 }
 
+/// Σ of a row, in two chains.
+#[inline(always)]
+pub(crate) fn sum_in<T: Lanes, S: Simd>(simd: S, block: &[T]) -> f64 {
+    let mut sums = [T::zero(simd); 2];
+    let mut pairs = block.chunks_exact(2 * T::LANES);
+    for pair in &mut pairs {
+        sums[0] = T::accumulate(sums[0], T::Vector::<S>::from_slice(simd, &pair[..T::LANES]));
+        sums[1] = T::accumulate(sums[1], T::Vector::<S>::from_slice(simd, &pair[T::LANES..]));
+    }
+    let mut chunks = pairs.remainder().chunks_exact(T::LANES);
+    for chunk in &mut chunks {
+        sums[0] = T::accumulate(sums[0], T::Vector::<S>::from_slice(simd, chunk));
+    }
+    let mut sum = T::fold(sums[0]) + T::fold(sums[1]);
+    for &value in chunks.remainder() {
+        sum += T::exact(value);
+    }
+    sum
+}
+
+/// The first place of a number, which is somewhere in the row unless it is NaN.
+#[inline(always)]
+pub(crate) fn position_in<T: Lanes, S: Simd>(simd: S, row: &[T], value: T) -> Option<usize> {
+    let wanted = T::Vector::<S>::splat(simd, value);
+    for (i, chunk) in row.chunks_exact(T::LANES).enumerate() {
+        let found = T::Vector::<S>::from_slice(simd, chunk).simd_eq(wanted).to_bitmask();
+        if found != 0 {
+            return Some(i * T::LANES + found.trailing_zeros() as usize);
+        }
+    }
+    let rest = row.len() / T::LANES * T::LANES;
+    row[rest..].iter().position(|&x| x == value).map(|place| rest + place)
+}
+
 /// Divides every number of a row.
 #[inline(always)]
 pub(crate) fn divide_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], divisor: T) {

@@ -13,7 +13,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::rows::{exp_sum_into_in, last, maximum_in, scale_in, store_tail};
+use super::rows::{exp_sum_into_in, last, maximum_in, scale_in, store_tail, sum_in};
 use super::{Lanes, elementary, level, math};
 
 /// How many numbers are read at once.
@@ -117,11 +117,6 @@ pub fn finish_with_distance<T: Lanes>(
 /// How many numbers come before number `index` when they are sorted by falling value, and equal ones by their place.
 pub fn rank<T: Lanes>(row: &[T], index: usize) -> usize {
     dispatch!(level(), simd => rank_in(simd, row, index))
-}
-
-/// The first place of a number, which is somewhere in the row unless it is NaN.
-pub fn position<T: Lanes>(row: &[T], value: T) -> Option<usize> {
-    dispatch!(level(), simd => position_in(simd, row, value))
 }
 
 /// How many short rows are taken at once.
@@ -353,26 +348,6 @@ fn exponentials<T: Lanes, S: Simd>(simd: S, block: &[T], shift: T, out: &mut [T]
     if rest > ahead { rest } else { ahead }
 }
 
-/// Σ of a block, in two chains.
-#[inline(always)]
-pub(crate) fn sum_in<T: Lanes, S: Simd>(simd: S, block: &[T]) -> f64 {
-    let mut sums = [T::zero(simd); 2];
-    let mut pairs = block.chunks_exact(2 * T::LANES);
-    for pair in &mut pairs {
-        sums[0] = T::accumulate(sums[0], T::Vector::<S>::from_slice(simd, &pair[..T::LANES]));
-        sums[1] = T::accumulate(sums[1], T::Vector::<S>::from_slice(simd, &pair[T::LANES..]));
-    }
-    let mut chunks = pairs.remainder().chunks_exact(T::LANES);
-    for chunk in &mut chunks {
-        sums[0] = T::accumulate(sums[0], T::Vector::<S>::from_slice(simd, chunk));
-    }
-    let mut sum = T::fold(sums[0]) + T::fold(sums[1]);
-    for &value in chunks.remainder() {
-        sum += T::exact(value);
-    }
-    sum
-}
-
 /// Σ e (x − shift), where a number that is −∞ counts 0.
 #[inline(always)]
 fn moment_in<T: Lanes, S: Simd>(simd: S, block: &[T], shift: T, exponentials: &[T]) -> f64 {
@@ -396,19 +371,6 @@ fn rank_in<T: Lanes, S: Simd>(simd: S, row: &[T], index: usize) -> usize {
     let own = row[index];
     let equal = row[..index].iter().filter(|&&x| x == own).count();
     equal + above(simd, row, own)
-}
-
-#[inline(always)]
-fn position_in<T: Lanes, S: Simd>(simd: S, row: &[T], value: T) -> Option<usize> {
-    let wanted = T::Vector::<S>::splat(simd, value);
-    for (i, chunk) in row.chunks_exact(T::LANES).enumerate() {
-        let found = T::Vector::<S>::from_slice(simd, chunk).simd_eq(wanted).to_bitmask();
-        if found != 0 {
-            return Some(i * T::LANES + found.trailing_zeros() as usize);
-        }
-    }
-    let rest = row.len() / T::LANES * T::LANES;
-    row[rest..].iter().position(|&x| x == value).map(|place| rest + place)
 }
 
 #[inline(always)]
