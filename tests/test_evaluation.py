@@ -792,6 +792,7 @@ def test_what_does_not_fit_is_named(call: Any, error: type[Exception], message: 
 
 
 def test_the_names_are_exported() -> None:
-    for name in seqloss_rs.evaluation.__all__:
-        assert name in seqloss_rs.__all__
-        assert getattr(seqloss_rs, name) is getattr(seqloss_rs.evaluation, name)
+    for module in (seqloss_rs.evaluation, seqloss_rs.windows):
+        for name in module.__all__:
+            assert name in seqloss_rs.__all__
+            assert getattr(seqloss_rs, name) is getattr(module, name)

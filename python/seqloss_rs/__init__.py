@@ -14,16 +14,12 @@ from .decoding import (
     ctc_posteriors,
 )
 from .evaluation import (
-    DocumentScores,
     ReliabilityBins,
-    SequenceWindows,
-    WindowBatch,
     bits_per_byte,
     bits_per_token,
     expected_calibration_error,
     perplexity,
     reliability_bins,
-    sequence_windows,
     top_k_accuracy,
 )
 from .forecast import crps, interval_coverage, mase, rmse, rmsse, wape
@@ -46,6 +42,7 @@ from .pointwise import (
 from .policy import TokenLogProbs, policy_gradient_logits, token_log_probs
 from .sums import LossSum
 from .text import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore, bleu_loss, rouge_loss
+from .windows import DocumentScores, SequenceWindows, WindowBatch, sequence_windows
 
 __all__ = [
     "Alignment",
