@@ -333,6 +333,14 @@ def test_wape_of_nothing_but_zeros() -> None:
     assert seqloss_rs.wape([1.0], [0.0]) == math.inf
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_mean_below_zero_has_no_root() -> None:
+    predictions, targets, weights = np.array([1.0, 2.0]), np.zeros(2), np.array([-1.0, 0.5])
+    assert seqloss_rs.mse_loss(predictions, targets, weights=weights) == -2
+    assert math.isnan(seqloss_rs.rmse(predictions, targets, weights=weights))
+    assert math.isnan(seqloss_rs.rmsse(predictions, targets, weights=weights, scale=1.0))
+
+
 @pytest.mark.parametrize("form", ["ragged", "padded"])
 @pytest.mark.parametrize("seasonality", [1, 3])
 def test_scaled_errors(seasonality: int, form: str) -> None:
@@ -387,7 +395,15 @@ def test_series_without_a_valid_step_do_not_count_in_a_scaled_error() -> None:
             {"insample": np.ones((2, 4)), "insample_lengths": [4, 5]},
             r"insample_lengths\[1\] is 5, which is not in 0..=4",
         ),
+        ({"insample": np.ones((2, 4)), "seasonality": True}, "seasonality is True"),
+        ({"insample": np.ones((2, 4, 3))}, r"insample has shape \(2, 4, 3\), expected \(S,\) or \(N, S\)"),
+        ({"insample": [np.ones(4), np.ones((4, 3))]}, r"insample\[1\] has shape \(4, 3\), expected one axis"),
+        ({"insample": np.ma.masked_equal([[1.0, 9.0]] * 2, 9)}, r"insample is a MaskedArray"),
+        ({"insample": [np.ones(4), np.ma.masked_equal([1.0, 9.0], 9)]}, r"insample\[1\] is a MaskedArray"),
         ({"scale": np.ones(3)}, r"scale has shape \(3,\)"),
+        ({"scale": [1.0, -2.0]}, "scale has -2, expected numbers that are at least 0"),
+        ({"scale": "one"}, "scale has dtype <U3, expected real numbers"),
+        ({"scale": np.ma.masked_equal([1.0, 9.0], 9)}, "scale is a MaskedArray"),
         ({"scale": 1.0, "insample_lengths": [1, 1]}, "insample_lengths goes with insample"),
         ({"scale": 1.0, "zero_scale": "drop"}, "zero_scale is 'drop'"),
         ({"scale": 1.0, "reduction": "sum"}, "reduction is 'sum'"),
@@ -395,7 +411,7 @@ def test_series_without_a_valid_step_do_not_count_in_a_scaled_error() -> None:
 )
 def test_scales_that_do_not_fit_are_named(keywords: dict[str, Any], message: str) -> None:
     for measure in (seqloss_rs.mase, seqloss_rs.rmsse):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             measure(np.ones((2, 3)), np.ones((2, 3)), **keywords)
     with pytest.raises(ValueError, match="a scale belongs to one series"):
         seqloss_rs.mase(np.ones((2, 3, 4)), np.ones((2, 3, 4)), scale=1.0)

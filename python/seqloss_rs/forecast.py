@@ -57,7 +57,7 @@ def rmse(
     ----------
     ``sklearn.metrics.root_mean_squared_error``.
     """
-    return math.sqrt(_reduced("mse", predictions, targets, lengths, mask, weights, nan, "mean"))
+    return float(_root(_reduced("mse", predictions, targets, lengths, mask, weights, nan, "mean")))
 
 
 def wape(
@@ -220,7 +220,7 @@ def rmsse(
     """
     errors, weight = _of_series("mse", predictions, targets, lengths, mask, weights, nan)
     scales = _scales("mse", insample, insample_lengths, scale, seasonality, nan, len(errors))
-    return _scaled(np.sqrt(_ratio(_ratio(errors, weight), scales)), weight, scales, zero_scale, reduction)
+    return _scaled(_root(_ratio(_ratio(errors, weight), scales)), weight, scales, zero_scale, reduction)
 
 
 def crps(
@@ -346,6 +346,12 @@ def _ratio(numerator: Any, denominator: Any) -> Any:
         return np.float64(numerator) / np.float64(denominator)
 
 
+def _root(square: Any) -> Any:
+    """Return the square root; that of a mean with negative weights may be NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(square)
+
+
 def _of_series(
     curve: str,
     predictions: Floats,
@@ -382,19 +388,31 @@ def _scales(
     if insample is None:
         if insample_lengths is not None:
             raise ValueError("insample_lengths goes with insample, which is not given")
-        given = np.asarray(scale, np.float64)
+        given = np.asarray(_unmasked("scale", scale))
+        try:
+            given = given.astype(np.float64, casting="same_kind" if given.size else "unsafe")
+        except TypeError:
+            raise TypeError(f"scale has dtype {given.dtype}, expected real numbers") from None
         if given.shape not in ((), (series,)):
             raise ValueError(f"scale has shape {given.shape}, expected a number or ({series},)")
+        if (given < 0).any():
+            raise ValueError(f"scale has {given.min():g}, expected numbers that are at least 0")
         return np.broadcast_to(given, (series,))
-    if not isinstance(seasonality, (int, np.integer)) or seasonality < 1:
+    is_whole = isinstance(seasonality, (int, np.integer)) and not isinstance(seasonality, bool)
+    if not is_whole or seasonality < 1:
         raise ValueError(f"seasonality is {seasonality!r}, expected an integer that is at least 1")
     if isinstance(insample, (list, tuple)) and any(np.ndim(row) > 0 for row in insample):
-        rows = [np.asarray(row) for row in insample]
+        rows = [np.asarray(_unmasked(f"insample[{index}]", row)) for index, row in enumerate(insample)]
+        for index, row in enumerate(rows):
+            if row.ndim != 1:
+                raise ValueError(f"insample[{index}] has shape {row.shape}, expected one axis")
         shapes = [row.shape for row in rows]
         later: Any = [row[seasonality:] for row in rows]
         earlier: Any = [row[:-seasonality] for row in rows]
     else:
-        array = np.asarray(insample)
+        array = np.asarray(_unmasked("insample", insample))
+        if array.ndim not in (1, 2):
+            raise ValueError(f"insample has shape {array.shape}, expected (S,) or (N, S)")
         shapes = [array.shape[-1:]] * (len(array) if array.ndim > 1 else 1)
         later, earlier = array[..., seasonality:], array[..., :-seasonality]
     if len(shapes) != series:
@@ -411,6 +429,12 @@ def _scales(
         lengths = np.maximum(lengths.astype(np.int64) - seasonality, 0)
     scales = _reduced(curve, later, earlier, lengths, None, None, nan, "sequence_mean")
     return np.atleast_1d(np.asarray(scales, np.float64))
+
+
+def _unmasked(name: str, given: Any) -> Any:
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a MaskedArray, whose mask would be lost: pass {name}.filled(numpy.nan)")
+    return given
 
 
 def _scaled(errors: Array, weight: Array, scales: Array, zero_scale: str, reduction: str) -> Value:
