@@ -782,6 +782,7 @@ untyped: Any = seqloss_rs
             TypeError,
             "documents has dtype float64, expected integers",
         ),
+        (lambda: untyped.DocumentScores().merge(3), TypeError, "other is 3, expected DocumentScores"),
         (lambda: untyped.DocumentScores().bits_per_byte([1]), ValueError, "byte_counts has shape (1,), expected (0,)"),
     ],
 )

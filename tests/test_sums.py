@@ -267,8 +267,23 @@ def test_sums_of_unlike_settings_do_not_merge() -> None:
         LossSum(3)  # type: ignore[arg-type]  # which is the point
     with pytest.raises(TypeError):
         one + 1
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="other is 'other', expected a LossSum"):
         one.merge("other")  # type: ignore[arg-type]  # which is the point
+
+
+def test_unlike_mappings_are_unlike_settings() -> None:
+    unlike: list[dict[str, object]] = [
+        {"a": "1|b:2"},
+        {"a": 1, "b": 2},
+        {"a:1|b": 2},
+        {"a:1": "b"},
+        {"a": "1:b"},
+        {"a": "1\\|b:2"},
+        {"a\\": "b"},
+        {"a": "\\b"},
+    ]
+    assert len({LossSum(settings).settings for settings in unlike}) == len(unlike)
+    assert LossSum({"b": 0.1, "a": "x:y"}).settings == "a:x:y|b:0.1"
 
 
 def test_a_merge_leaves_the_other_as_it_is_and_takes_itself() -> None:
@@ -290,6 +305,8 @@ def test_bytes_that_are_not_those_of_a_sum() -> None:
         LossSum.from_bytes(b"PK\x03\x04" + data)
     with pytest.raises(ValueError, match="data does not begin"):
         LossSum.from_bytes(b"")
+    with pytest.raises(TypeError, match="data is a str, expected bytes"):
+        LossSum.from_bytes("text")  # type: ignore[arg-type]  # which is the point
     for length in range(len(data)):
         with pytest.raises(ValueError, match="data "):
             LossSum.from_bytes(data[:length])

@@ -26,7 +26,7 @@ class LossSum(_native.LossSum):
     ----------
     settings : str or mapping
         What is added up, such as ``"cross_entropy|label_smoothing:0.1"``; a mapping becomes ``"key:value|key:value"``,
-        sorted by key. Sums of unlike settings do not merge.
+        sorted by key, with these marks escaped in keys and values. Sums of unlike settings do not merge.
 
     Attributes
     ----------
@@ -117,7 +117,11 @@ class LossSum(_native.LossSum):
         ------
         ValueError
             Where the settings differ; the message names both.
+        TypeError
+            Where `other` is something else.
         """
+        if not isinstance(other, _native.LossSum):
+            raise TypeError(f"other is {other!r}, expected a LossSum")
         super().merge(other)
 
     def to_bytes(self) -> bytes:
@@ -132,8 +136,14 @@ class LossSum(_native.LossSum):
         ------
         ValueError
             Where the bytes are something else, incomplete, damaged, or of a later version.
+        TypeError
+            Where `data` is not bytes.
         """
-        return super().__new__(cls, "", bytes(memoryview(data)))
+        try:
+            given = bytes(memoryview(data))
+        except TypeError:
+            raise TypeError(f"data is a {type(data).__name__}, expected bytes") from None
+        return super().__new__(cls, "", given)
 
     @property
     def nan_count(self) -> int:
@@ -179,5 +189,10 @@ def _signature(settings: object) -> str:
     if isinstance(settings, str):
         return settings
     if isinstance(settings, Mapping):
-        return "|".join(f"{key}:{settings[key]}" for key in sorted(settings, key=str))
+        return "|".join(f"{_plain(key, ':')}:{_plain(settings[key])}" for key in sorted(settings, key=str))
     raise TypeError(f"settings is {settings!r}, expected a string or a mapping")
+
+
+def _plain(part: object, others: str = "") -> str:
+    """Write a key or a value so that it holds no mark that parts them."""
+    return "".join(f"\\{letter}" if letter in "\\|" + others else letter for letter in str(part))

@@ -300,6 +300,9 @@ class DocumentScores:
 
     def merge(self, other: "DocumentScores") -> None:
         """Add what another one has gathered of the same documents; ``a + b`` is a new one."""
+        if not isinstance(other, DocumentScores):
+            message = f"other is {other!r}, expected DocumentScores"
+            raise TypeError(message)
         for place, own in enumerate(other._sums):
             self._sum(place).merge(own)
 
