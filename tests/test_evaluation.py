@@ -275,6 +275,21 @@ def test_groups_follow_the_sequences() -> None:
         perplexity(log_probs, lengths=np.array([[4, 3, 1], [5, 4, 2]]))
 
 
+def test_a_model_that_has_become_nan_is_not_accurate() -> None:
+    logits = np.zeros((3, 2, 5))
+    logits[1, 0] = np.nan
+    logits[2, 1, 4] = np.inf
+    targets = np.zeros((3, 2), int)
+    for rows, goals in ((logits, targets), (list(logits), list(targets))):
+        scores = token_log_probs(rows, goals)
+        assert math.isnan(top_k_accuracy(scores))
+        assert same(top_k_accuracy(scores, [1, 5], reduction="sequence_mean"), [[1, 1], [math.nan] * 2, [math.nan] * 2])
+    valid = np.array([[True, True], [False, True], [True, False]])
+    assert top_k_accuracy(token_log_probs(logits, targets), mask=valid) == 1
+    assert top_k_accuracy(token_log_probs(logits, targets, mask=valid)) == 1
+    assert math.isnan(top_k_accuracy(token_log_probs(np.full((2, 5), np.nan), [1, 2])))
+
+
 def test_top_k_accuracy_of_nothing() -> None:
     assert math.isnan(top_k_accuracy(np.zeros(0, int)))
     assert math.isnan(top_k_accuracy([-1, -1]))

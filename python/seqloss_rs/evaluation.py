@@ -218,7 +218,8 @@ def top_k_accuracy(
     Returns
     -------
     float or float64 array
-        In [0, 1]; NaN where no step is valid. (N,) for "sequence_mean"; several k make a last axis K.
+        In [0, 1]; NaN where no step is valid, or where a `TokenLogProbs` has NaN in one that is. (N,) for
+        "sequence_mean"; several k make a last axis K.
 
     Raises
     ------
@@ -250,6 +251,12 @@ def top_k_accuracy(
     hits = [by_reduction([int(np.count_nonzero(row < one)) for row in rows], reduction) for one in most.flat]
     counts = np.array(by_reduction([len(row) for row in rows], reduction))
     shares = divide(np.array(hits).T, counts[:, None])
+    if isinstance(ranks, TokenLogProbs):
+        # A rank is a number even among logits that are NaN.
+        log_probs, _ = read_rows("ranks.log_probs", ranks.log_probs, "f", "real numbers")
+        pairs = zip(log_probs, steps.is_valid, strict=True)
+        unknown = by_reduction([int(np.isnan(row[own]).sum()) for row, own in pairs], reduction)
+        shares[np.array(unknown, bool)] = math.nan
     return steps.value(shares[:, 0] if most.ndim == 0 else shares, reduction)
 
 
