@@ -407,7 +407,8 @@ def test_calibration_of_what_is_not_ordinary() -> None:
     assert math.isnan(expected_calibration_error([math.nan, -1.0], [True, True]))
     assert expected_calibration_error([math.nan, 0.0], [True, True], mask=[False, True]) == 0
     # A rounding error above 1, and a probability of 0.
-    assert expected_calibration_error([1e-7, -math.inf], [True, False]) == pytest.approx(0, abs=1e-7)
+    assert expected_calibration_error([1e-7, 1e-4, -math.inf], [True, True, False]) == 0
+    assert reliability_bins([1e-4, math.nan], [True, True], bins=1).counts.tolist() == [2]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

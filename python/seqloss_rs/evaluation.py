@@ -372,6 +372,7 @@ def reliability_bins(
     if above.size:
         message = f"max_log_probs has {math.log(confidences[above[0]]):g}, which is not the logarithm of a probability"
         raise ValueError(message)
+    confidences = np.minimum(confidences, 1.0)
     edges = np.arange(count + 1) / count
     if binning == "mass" and confidences.size:
         # The least confidence that at least m / M of them do not exceed.
