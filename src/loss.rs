@@ -42,7 +42,7 @@ pub trait Loss: Sync {
     fn work(&self) -> usize {
         (0..self.sequences().len()).map(|sequence| self.cost(sequence)).sum()
     }
-    /// How many threads can work on one piece. More than one only where a piece is a whole sequence: the longest begin.
+    /// How many threads can work on one piece. Where there are several, the longest sequences begin.
     fn parts(&self) -> usize {
         1
     }
@@ -327,7 +327,7 @@ pub fn evaluate<L: Loss>(
     let shares = reducer.shares(&measures);
     let mut pieces = cut(loss, outputs.values, gradients, &factors, shares, &upstream)?;
     if loss.parts() > 1 {
-        pieces.sort_by_key(|piece| Reverse(loss.cost(piece.sequence)));
+        pieces.sort_by_cached_key(|piece| Reverse(loss.cost(piece.sequence)));
     }
     let sums = Sums::new(loss, reducer)?;
     for_each_in_parts(

@@ -1,5 +1,6 @@
 """The same bits, whatever the number of threads, the batch around a sequence, its padding, or the processor."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -40,6 +41,16 @@ def large_calls(dtype: Any) -> dict[str, tuple[Any, ...]]:
             seqloss_rs.cross_entropy_loss,
             normal(3, 50_257),
             generator.integers(0, 50_257, 3),
+        ),
+        "cross-entropy of one row": (
+            seqloss_rs.cross_entropy_loss,
+            normal(1, 200_003),
+            generator.integers(0, 200_003, 1),
+        ),
+        "smoothed cross-entropy of one row": (
+            functools.partial(seqloss_rs.cross_entropy_loss, label_smoothing=0.1, z_loss=1e-3, softcap=5.0),
+            normal(1, 200_003),
+            generator.integers(0, 200_003, 1),
         ),
         "cross-entropy, ragged": (
             seqloss_rs.cross_entropy_loss,
@@ -93,6 +104,20 @@ def test_any_number_of_threads(name: str, dtype: str) -> None:
         results[count] += [bytes_of(loss(*arguments, reduction=reduction)) for reduction in ("sum", "sequence")]
     for count in (2, 3, 7):
         assert results[count] == results[1]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.usefixtures("threads")
+def test_any_number_of_threads_reads_one_row(dtype: str) -> None:
+    generator = np.random.default_rng(13)
+    logits = generator.normal(size=(1, 200_003), scale=2).astype(FLOATS[dtype])
+    results = []
+    for count in (1, 2, 3, 7):
+        seqloss_rs.set_num_threads(count)
+        gradient = seqloss_rs.policy_gradient_logits(logits, [77], [0.5], entropy=0.1)
+        found = seqloss_rs.token_log_probs(logits, [77])
+        results.append([bytes_of(part) for part in (gradient, *dataclasses.astuple(found))])
+    assert results[1:] == results[:1] * 3
 
 
 @pytest.mark.parametrize(("case", "variant"), ROWS, ids=ROW_NAMES)

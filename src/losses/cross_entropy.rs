@@ -29,7 +29,7 @@ use fearless_simd::dispatch;
 use fearless_simd::prelude::*;
 
 use super::Scores;
-use super::logits::{LogitRows, Reading, Slopes, Step, Transform, times};
+use super::logits::{self, LogitRows, Reading, Slopes, Step, Transform, times};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
@@ -363,6 +363,10 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
         1 + rows.count() * rows.width().max(1)
     }
 
+    fn parts(&self) -> usize {
+        logits::parts(self.logits.width)
+    }
+
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
         if self.is_of_one_class() {
@@ -380,7 +384,7 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
                 let loss = match self.scores {
                     Scores::Logits => {
                         let next = (step + 1 < end && self.is_valid(sequence, step + 1)).then_some(step + 1);
-                        self.step_of_logits(piece, (step, next), factor, scratch)
+                        self.step_of_logits(piece, (step, next), factor, scratch, ticker)?
                     }
                     _ => self.step_of_probabilities(piece, step, factor, scratch),
                 };
@@ -408,7 +412,8 @@ impl<E: Element> CrossEntropy<'_, E> {
         (step, next): (usize, Option<usize>),
         factor: f64,
         scratch: &mut Scratch<E::Float>,
-    ) -> f64 {
+        ticker: &Ticker<'_>,
+    ) -> Result<f64, Error> {
         let (sequence, options) = (piece.sequence, &self.options);
         let class = self.target(sequence, step);
         let Scratch { rows, q, distribution, .. } = scratch;
@@ -418,7 +423,7 @@ impl<E: Element> CrossEntropy<'_, E> {
         }
         let q = has_q.then_some(&q[..]);
         let step = Step { index: step, next, factor, class, q, wants_moment: false };
-        rows.step(piece, step, |reading| {
+        rows.step(piece, step, ticker, |reading| {
             let mut slopes = Slopes::default();
             let mut value = 0.0;
             if let Some(class) = class {

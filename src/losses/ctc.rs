@@ -34,7 +34,7 @@ use crate::input::{AnyRows, Labels, Sequences, make_room, reserve, resize, zeros
 use crate::loss::{Buffers, Loss, Piece, Strip};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
-use crate::simd::{Lanes, level, math, rows, scaled};
+use crate::simd::{Lanes, across, level, math, rows, scaled};
 pub use crate::trellis::Stars;
 use crate::trellis::{Frames, LANES, Meeting, Topology, Trellis, Visitor, Wants};
 
@@ -568,8 +568,8 @@ impl<E: Element> Visitor for Half<'_, '_, E> {
                 });
             }
             let (shifts, sums) = dispatch!(level(), simd => {
-                rows::lay_across(simd, eight, columns);
-                rows::softmax_of_columns(simd, columns)
+                across::lay_across(simd, eight, width, columns);
+                across::softmax_of_columns::<_, _, false>(simd, columns)
             });
             for ((softmax, shift), sum) in softmax.iter_mut().zip(shifts).zip(sums) {
                 *softmax = Softmax { shift, normal: 1.0 / sum };

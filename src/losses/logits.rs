@@ -18,7 +18,8 @@ use crate::float::{Element, Float};
 use crate::input::zeros;
 use crate::loss::{Buffers, Piece, Strip};
 use crate::parallel::Ticker;
-use crate::simd::softmax::{self, Ahead, BLOCK, SHORT_ROWS, Softmax};
+use crate::simd::across::{self, ROWS};
+use crate::simd::softmax::{self, Ahead, BLOCK, SEGMENT, Softmax};
 use crate::simd::{level, math, rows};
 
 /// What is done to logits before their softmax.
@@ -123,6 +124,8 @@ pub struct LogitRows<F> {
     buffers: Buffers<F>,
     block: Vec<F>,
     shifts: Vec<f64>,
+    /// Those of the segments of a row, where several threads read it.
+    segments: Vec<Softmax>,
     /// x̂, where it differs from x.
     transformed: Vec<F>,
     transform: Transform,
@@ -133,8 +136,8 @@ pub struct LogitRows<F> {
 /// The classes of steps that follow one another, and what −ln p of each is multiplied by.
 #[derive(Default)]
 struct Run {
-    classes: [usize; SHORT_ROWS],
-    q: [f64; SHORT_ROWS],
+    classes: [usize; ROWS],
+    q: [f64; ROWS],
     count: usize,
 }
 
@@ -170,11 +173,15 @@ pub(super) struct Step<'q, F> {
 impl<F: Float> LogitRows<F> {
     /// For rows of this width.
     pub(super) fn new(width: usize, transform: Transform) -> Result<Self, Error> {
-        let at_once = if softmax::is_short::<F>(width) { SHORT_ROWS } else { 1 };
+        let (at_once, block) = match across::is_short::<F>(width) {
+            true => (ROWS, across::scratch_length(width)),
+            false => (1, BLOCK.min(width)),
+        };
         Ok(Self {
             buffers: Buffers::new(width * at_once)?,
-            block: zeros(BLOCK.min(width))?,
+            block: zeros(block)?,
             shifts: zeros(width.div_ceil(BLOCK))?,
+            segments: vec![Softmax::EMPTY; if width > SEGMENT { width.div_ceil(SEGMENT) } else { 0 }],
             transformed: zeros(if transform.is_none() { 0 } else { width })?,
             transform,
             ahead: None,
@@ -203,7 +210,7 @@ impl<F: Float> LogitRows<F> {
         each: impl Fn(usize) -> Option<(usize, f64)>,
     ) -> Result<(), Error> {
         let (first, end, width) = (piece.terms.start, piece.terms.end, piece.strip.rows().width());
-        let at_once = if softmax::is_short::<F>(width) && self.transform.is_none() { SHORT_ROWS } else { 1 };
+        let at_once = if across::is_short::<F>(width) && self.transform.is_none() { ROWS } else { 1 };
         let mut step = first;
         while step < end {
             let run = Run::new(step, end.min(step + at_once), &each);
@@ -223,10 +230,10 @@ impl<F: Float> LogitRows<F> {
                 let next = (step + 1 < end && each(step + 1).is_some()).then_some(step + 1);
                 let factor = piece.factors(step - first..step - first + 1, &mut [0.0])[0];
                 let at = Step { index: step, next, factor, class: Some(class), q: None, wants_moment: false };
-                let value = self.step(piece, at, |reading| {
+                let value = self.step(piece, at, ticker, |reading| {
                     let slopes = Slopes { probability: q, own: q, ..Slopes::default() };
                     (times(q, reading.surprise(class)), slopes)
-                });
+                })?;
                 piece.term(step - first, value);
                 step += 1;
             }
@@ -234,30 +241,30 @@ impl<F: Float> LogitRows<F> {
         Ok(())
     }
 
-    /// −ln p of the classes of up to [`SHORT_ROWS`] steps that follow one another; each gradient is that of −q ln p.
+    /// −ln p of the classes of up to [`ROWS`] steps that follow one another; each gradient is that of −q ln p.
     fn short_steps<E: Element<Float = F>>(
         &mut self,
         piece: &mut Piece<'_, E>,
         steps: Range<usize>,
         run: &Run,
-    ) -> [f64; SHORT_ROWS] {
+    ) -> [f64; ROWS] {
         let Self { buffers, block, .. } = self;
         let width = piece.strip.rows().width();
         let numbers = steps.start * width..steps.end * width;
         let (first, classes) = (piece.terms.start * width, &run.classes[..steps.len()]);
         if !piece.wants_gradient() {
-            let read = |x: &[F]| softmax::surprises(x, width, classes, block);
+            let read = |x: &[F]| across::surprises(x, width, classes, block);
             return piece.strip.read_block(numbers, first, buffers, read);
         }
-        let mut rates = [0.0; SHORT_ROWS];
+        let mut rates = [0.0; ROWS];
         let rates = piece.factors(steps.start - piece.terms.start..steps.end - piece.terms.start, &mut rates);
-        let mut all = [0.0; SHORT_ROWS];
+        let mut all = [0.0; ROWS];
         for ((rate, q), factor) in all.iter_mut().zip(&run.q).zip(rates) {
             *rate = q * factor;
         }
-        let mut surprises = [0.0; SHORT_ROWS];
+        let mut surprises = [0.0; ROWS];
         piece.strip.read_and_write_block(numbers, first, buffers, |x, out| {
-            surprises = softmax::surprises_into(x, width, classes, &all, out);
+            surprises = across::surprises_into(x, width, classes, &all[..classes.len()], block, out);
         });
         surprises
     }
@@ -271,14 +278,18 @@ impl<F: Float> LogitRows<F> {
         (next, is_first): (Option<usize>, bool),
         wants_moment: bool,
         first: usize,
+        ticker: &Ticker<'_>,
         body: impl FnOnce(&Reading<'_, F>) -> R,
-    ) -> R {
-        let Self { buffers, block, transformed, transform, ahead, .. } = self;
+    ) -> Result<R, Error> {
+        let Self { buffers, block, segments, transformed, transform, ahead, .. } = self;
         let mut looking = look(strip, step, next, is_first, transform, *ahead);
         let result = strip.read(step, first, buffers, |x| {
             let row = transform.row(x, transformed);
-            let softmax = softmax::softmax(row, &mut looking, wants_moment, block);
-            body(&Reading { softmax, row })
+            let softmax = match row.len() > SEGMENT && ticker.has_help() {
+                true => shared(row, wants_moment, segments, ticker)?,
+                false => softmax::softmax(row, &mut looking, wants_moment, block),
+            };
+            Ok(body(&Reading { softmax, row }))
         });
         *ahead = next.zip(looking.maximum);
         result
@@ -290,28 +301,34 @@ impl<F: Float> LogitRows<F> {
         &mut self,
         piece: &mut Piece<'_, E>,
         at: Step<'_, F>,
+        ticker: &Ticker<'_>,
         body: impl FnOnce(&Reading<'_, F>) -> (f64, Slopes),
-    ) -> f64 {
+    ) -> Result<f64, Error> {
         let first = piece.terms.start;
         let is_first = at.index == first;
         if !piece.wants_gradient() {
             let body = |reading: &Reading<'_, F>| body(reading).0;
-            return self.read(&piece.strip, at.index, (at.next, is_first), at.wants_moment, first, body);
+            return self.read(&piece.strip, at.index, (at.next, is_first), at.wants_moment, first, ticker, body);
         }
-        let Self { buffers, shifts, transformed, transform, ahead, .. } = self;
+        let Self { buffers, shifts, segments, transformed, transform, ahead, .. } = self;
         let mut looking = look(&piece.strip, at.index, at.next, is_first, transform, *ahead);
         let looked = &mut looking;
-        let mut value = 0.0;
+        let mut value = Ok(0.0);
         piece.strip.read_and_write(at.index, first, buffers, |x, out| {
             let row = transform.row(x, transformed);
-            let softmax = softmax::softmax_into(row, looked, at.wants_moment, out, shifts);
-            let reading = Reading { softmax, row };
-            let slopes;
-            (value, slopes) = body(&reading);
-            write(&reading, &slopes, &at, shifts, out);
-            if !transform.is_none() {
-                transform.pull_back(row, out);
-            }
+            let softmax = match row.len() > SEGMENT && ticker.has_help() {
+                true => shared_into(row, at.wants_moment, segments, (out, shifts), ticker),
+                false => Ok(softmax::softmax_into(row, looked, at.wants_moment, out, shifts)),
+            };
+            value = softmax.and_then(|softmax| {
+                let reading = Reading { softmax, row };
+                let (value, slopes) = body(&reading);
+                write(&reading, &slopes, &at, shifts, out, ticker)?;
+                if !transform.is_none() {
+                    transform.pull_back(row, out);
+                }
+                Ok(value)
+            });
         });
         *ahead = at.next.zip(looking.maximum);
         value
@@ -334,15 +351,59 @@ fn look<'a, E: Element>(
     }
 }
 
+/// The softmax of a row, its segments read by the threads that have nothing to do.
+fn shared<F: Float>(
+    row: &[F],
+    wants_moment: bool,
+    segments: &mut [Softmax],
+    ticker: &Ticker<'_>,
+) -> Result<Softmax, Error> {
+    ticker.share(row.chunks(SEGMENT).zip(&mut *segments), |(part, segment), ticker| {
+        ticker.tick(part.len())?;
+        *segment = softmax::softmax(part, &mut { Ahead::NOTHING }, wants_moment, &mut [F::default(); BLOCK]);
+        Ok(())
+    })?;
+    Ok(softmax::merged(segments))
+}
+
+/// The same with exponentials and their shifts: see [`softmax::softmax_into`].
+fn shared_into<F: Float>(
+    row: &[F],
+    wants_moment: bool,
+    segments: &mut [Softmax],
+    (out, shifts): (&mut [F], &mut [f64]),
+    ticker: &Ticker<'_>,
+) -> Result<Softmax, Error> {
+    let written = out.chunks_mut(SEGMENT).zip(shifts.chunks_mut(SEGMENT / BLOCK));
+    let parts = row.chunks(SEGMENT).zip(written).zip(&mut *segments);
+    ticker.share(parts, |((part, (out, shifts)), segment), ticker| {
+        ticker.tick(part.len())?;
+        *segment = softmax::softmax_into(part, &mut { Ahead::NOTHING }, wants_moment, out, shifts);
+        Ok(())
+    })?;
+    Ok(softmax::merged(segments))
+}
+
 /// Makes slopes of exponentials.
-fn write<F: Float>(reading: &Reading<'_, F>, slopes: &Slopes, at: &Step<'_, F>, shifts: &[f64], out: &mut [F]) {
+fn write<F: Float>(
+    reading: &Reading<'_, F>,
+    slopes: &Slopes,
+    at: &Step<'_, F>,
+    shifts: &[f64],
+    out: &mut [F],
+    ticker: &Ticker<'_>,
+) -> Result<(), Error> {
     let Softmax { maximum, sum, .. } = reading.softmax;
     let (rate, factor) = (at.factor * slopes.probability / sum, at.factor);
-    if slopes.distance == 0.0 {
-        softmax::finish(out, shifts, maximum, rate, factor * slopes.spread);
+    let finish = |row: &[F], out: &mut [F], shifts: &[f64]| match slopes.distance == 0.0 {
+        true => softmax::finish(out, shifts, maximum, rate, factor * slopes.spread),
+        false => softmax::finish_with_distance(row, out, shifts, maximum, rate, factor * slopes.distance / sum),
+    };
+    if out.len() > SEGMENT && ticker.has_help() {
+        let parts = reading.row.chunks(SEGMENT).zip(out.chunks_mut(SEGMENT)).zip(shifts.chunks(SEGMENT / BLOCK));
+        ticker.share(parts, |((row, out), shifts), _| (finish(row, out, shifts), Ok(())).1)?;
     } else {
-        let distance = factor * slopes.distance / sum;
-        softmax::finish_with_distance(reading.row, out, shifts, maximum, rate, distance);
+        finish(reading.row, out, shifts);
     }
     if let Some(q) = at.q {
         dispatch!(level(), simd => rows::subtract_scaled_in(simd, out, q, F::from_f64(factor)));
@@ -359,4 +420,10 @@ fn write<F: Float>(reading: &Reading<'_, F>, slopes: &Slopes, at: &Step<'_, F>, 
         }
         out[class] = F::from_f64(factor * own);
     }
+    Ok(())
+}
+
+/// How many threads can work on a row of this width.
+pub(super) fn parts(width: usize) -> usize {
+    width.div_ceil(SEGMENT).max(1)
 }

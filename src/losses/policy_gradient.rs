@@ -9,13 +9,13 @@
 use fearless_simd::dispatch;
 
 use super::cross_entropy::rows_per_piece;
-use super::logits::{LogitRows, Slopes, Step, Transform};
+use super::logits::{self, LogitRows, Slopes, Step, Transform};
 use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{PerStep, Sequences, class};
 use crate::loss::{Loss, Piece, Strip, front};
-use crate::parallel::{Ticker, Watch, for_each};
+use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
 use crate::simd::{level, math, rows, softmax};
 
@@ -117,6 +117,10 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
         1 + self.terms(sequence) * self.logits.width.max(1)
     }
 
+    fn parts(&self) -> usize {
+        logits::parts(self.logits.width)
+    }
+
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
         if self.entropy.is_none() {
@@ -140,7 +144,7 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
                     q: None,
                     wants_moment: entropy != 0.0,
                 };
-                value = scratch.rows.step(piece, at, |reading| {
+                value = scratch.rows.step(piece, at, ticker, |reading| {
                     let mut slopes = Slopes { probability: -coefficient, own: -coefficient, ..Slopes::default() };
                     let mut value = -coefficient * reading.surprise(action);
                     if entropy != 0.0 {
@@ -151,7 +155,7 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
                         slopes.distance = -entropy;
                     }
                     (value, slopes)
-                });
+                })?;
             } else {
                 piece.strip.clear(step, first);
             }
@@ -208,7 +212,8 @@ pub fn token_log_probs<E: Element>(
         pieces.push((sequence, steps, result));
     }
     let scratch = || LogitRows::new(logits.width, transform);
-    for_each(pieces.into_iter(), work, watch, scratch, |(sequence, first, result), reader, ticker| {
+    let parts = logits::parts(logits.width);
+    for_each_in_parts(pieces.into_iter(), parts, work, watch, scratch, |(sequence, first, result), reader, ticker| {
         let end = logits.rows[sequence].count().min(first + result.rank.len());
         for local in 0..result.rank.len() {
             let step = first + local;
@@ -222,7 +227,7 @@ pub fn token_log_probs<E: Element>(
             let action = actions.ids.of(sequence)[step] as usize;
             let strip = Strip::reading(logits.rows[sequence]);
             let next = actions.next(sequence, step, end);
-            reader.read(&strip, step, (next, local == 0), true, first, |reading| {
+            reader.read(&strip, step, (next, local == 0), true, first, ticker, |reading| {
                 let maximum: E::Float = Float::from_f64(reading.softmax.maximum);
                 result.log_probs[local] = Float::from_f64(-reading.surprise(action));
                 result.entropy[local] = Float::from_f64(reading.softmax.entropy());
@@ -233,7 +238,7 @@ pub fn token_log_probs<E: Element>(
                 result.argmax[local] = dispatch!(level(), simd => rows::position_in(simd, reading.row, maximum))
                     .map_or(-1, |place| place as i64);
                 result.rank[local] = softmax::rank(reading.row, action) as i64;
-            });
+            })?;
         }
         Ok(())
     })

@@ -38,8 +38,10 @@ pub trait Lanes: SimdFloatElement + Default + 'static {
     fn fold<S: Simd>(sum: Self::Sum<S>) -> f64;
     /// The sums of eight columns that lie side by side in rows of eight.
     fn columns<S: Simd>(sum: Self::Sum<S>) -> [f64; 8];
-    /// Lays eight rows of eight numbers across; they stand `stride` apart.
-    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]);
+    /// Lays eight rows of eight numbers across; they stand `stride` apart, and `out_stride` in `out`.
+    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self], out_stride: usize);
+    /// Eight numbers, as often as they go into a vector.
+    fn repeated<S: Simd>(simd: S, eight: &[Self; 8]) -> Self::Vector<S>;
     /// exp of numbers that are at most 0; see [`math`].
     fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
     /// The lanes as float64; where there are only eight, they come twice.
@@ -89,7 +91,7 @@ impl Lanes for f32 {
     }
 
     #[inline(always)]
-    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]) {
+    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self], out_stride: usize) {
         let mut square = [f32x8::splat(simd, 0.0); 8];
         for (row, vector) in square.iter_mut().enumerate() {
             *vector = f32x8::from_slice(simd, &rows[row * stride..][..8]);
@@ -100,9 +102,15 @@ impl Lanes for f32 {
             let ((a, e), (b, f), (c, g), (d, h)) = (a.interleave(e), b.interleave(f), c.interleave(g), d.interleave(h));
             square = [a, e, b, f, c, g, d, h];
         }
-        for (vector, out) in square.into_iter().zip(out.chunks_exact_mut(8)) {
-            vector.store_slice(out);
+        for (column, vector) in square.into_iter().enumerate() {
+            vector.store_slice(&mut out[column * out_stride..][..8]);
         }
+    }
+
+    #[inline(always)]
+    fn repeated<S: Simd>(simd: S, eight: &[Self; 8]) -> Self::Vector<S> {
+        let eight = f32x8::from_slice(simd, eight);
+        eight.combine(eight)
     }
 
     #[inline(always)]
@@ -161,14 +169,19 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
-    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self]) {
+    fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self], out_stride: usize) {
         let mut square = [f64x8::splat(simd, 0.0); 8];
         for (row, vector) in square.iter_mut().enumerate() {
             *vector = f64x8::from_slice(simd, &rows[row * stride..][..8]);
         }
-        for (vector, out) in transposed(square).into_iter().zip(out.chunks_exact_mut(8)) {
-            vector.store_slice(out);
+        for (column, vector) in transposed(square).into_iter().enumerate() {
+            vector.store_slice(&mut out[column * out_stride..][..8]);
         }
+    }
+
+    #[inline(always)]
+    fn repeated<S: Simd>(simd: S, eight: &[Self; 8]) -> Self::Vector<S> {
+        f64x8::from_slice(simd, eight)
     }
 
     #[inline(always)]

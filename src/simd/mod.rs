@@ -5,6 +5,7 @@
 //! bits, because lanes, order and roundings are the same; the baseline set has no such instruction and may differ in the
 //! last place.
 
+pub mod across;
 mod aligned;
 pub mod elementary;
 mod lanes;

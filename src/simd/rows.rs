@@ -107,41 +107,6 @@ pub(crate) fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, o
     T::fold(sum)
 }
 
-/// Lays eight rows across, whose widths and distances are a multiple of eight.
-#[inline(always)]
-pub(crate) fn lay_across<T: Lanes, S: Simd>(simd: S, rows: &[T], columns: &mut [T]) {
-    let width = rows.len() / 8;
-    for (at, columns) in (0..width).step_by(8).zip(columns.chunks_exact_mut(64)) {
-        T::transpose(simd, &rows[at..], width, columns);
-    }
-}
-
-/// The largest number of each of eight columns, and Σ exp(x − largest): eight short rows at once, which lie across. There
-/// must be an even number of rows of eight.
-#[inline(always)]
-pub(crate) fn softmax_of_columns<T: Lanes, S: Simd>(simd: S, columns: &[T]) -> ([T; 8], [f64; 8]) {
-    let mut largest = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
-    for rows in columns.chunks_exact(T::LANES) {
-        largest = largest.max(T::Vector::<S>::from_slice(simd, rows));
-    }
-    let lanes = largest.as_slice();
-    let mut shifts = [T::NEGATIVE_INFINITY; 16];
-    for row in lanes.chunks_exact(8) {
-        for (shift, &value) in shifts.iter_mut().zip(row) {
-            *shift = if value > *shift { value } else { *shift };
-        }
-    }
-    shifts.copy_within(..8, 8);
-    let shift = T::Vector::<S>::from_slice(simd, &shifts[..T::LANES]);
-    let mut sum = T::zero(simd);
-    for rows in columns.chunks_exact(T::LANES) {
-        sum = T::accumulate(sum, T::exp(simd, T::Vector::<S>::from_slice(simd, rows) - shift));
-    }
-    let mut first = [T::NEGATIVE_INFINITY; 8];
-    first.copy_from_slice(&shifts[..8]);
-    (first, T::columns::<S>(sum))
-}
-
 /// Writes factor · exp(xⱼ − shift), where no xⱼ is above `shift`.
 #[inline(always)]
 pub(crate) fn exp_scaled_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, factor: T, out: &mut [T]) {
@@ -310,33 +275,6 @@ mod tests {
             let max = f64::from(max);
             let truth: f64 = row.iter().map(|&x| (x - max).exp()).sum();
             assert!((exp_sum(&row, max) - truth).abs() <= 1e-14 * truth);
-        }
-    }
-
-    #[test]
-    fn eight_rows_lie_across() {
-        #[inline(always)]
-        fn check<T: Lanes + PartialEq + std::fmt::Debug>(number: impl Fn(usize) -> T) {
-            let rows: Vec<T> = (0..8 * 24).map(&number).collect();
-            let mut columns = vec![T::default(); 8 * 24];
-            dispatch!(level(), simd => lay_across(simd, &rows, &mut columns));
-            for (i, &value) in columns.iter().enumerate() {
-                assert_eq!(value, number(i % 8 * 24 + i / 8));
-            }
-        }
-        check(|i| i as f32);
-        check(|i| i as f64);
-    }
-
-    #[test]
-    fn columns_are_rows_that_lie_across() {
-        let height = 10;
-        let columns: Vec<f32> = (0..8 * height).map(|i| ((i * 37) % 101) as f32 / 7.0 - 6.0).collect();
-        let (largest, sums) = dispatch!(level(), simd => softmax_of_columns(simd, &columns));
-        for column in 0..8 {
-            let row: Vec<f32> = (0..height).map(|i| columns[8 * i + column]).collect();
-            assert_eq!(largest[column], maximum(&row));
-            assert!((sums[column] / exp_sum(&row, largest[column]) - 1.0).abs() < 1e-15);
         }
     }
 

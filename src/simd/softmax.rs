@@ -13,8 +13,9 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::rows::{exp_sum_into_in, last, maximum_in, scale_in, store_tail, sum_in};
-use super::{Lanes, elementary, level, math};
+use super::across::is_short;
+use super::rows::{exp_sum_into_in, last, maximum_in, store_tail, sum_in};
+use super::{Lanes, level, math};
 
 /// How many numbers are read at once.
 pub const BLOCK: usize = 1024;
@@ -97,6 +98,12 @@ pub fn softmax_into<T: Lanes>(
     dispatch!(level(), simd => softmax_into_in(simd, row, ahead, wants_moment, out, shifts))
 }
 
+/// The softmax of a row of which these are the segments, in their order: that of the whole row, bit for bit.
+pub fn merged(segments: &[Softmax]) -> Softmax {
+    let Some((&first, others)) = segments.split_first() else { return Softmax::EMPTY };
+    dispatch!(level(), simd => others.iter().fold(first, |whole, &next| whole.merge(simd, next)))
+}
+
 /// Turns what [`softmax_into`] wrote into rate · exp(xⱼ − m) − less.
 pub fn finish<T: Lanes>(out: &mut [T], shifts: &[f64], maximum: f64, rate: f64, less: f64) {
     dispatch!(level(), simd => finish_in(simd, out, shifts, maximum, rate, less));
@@ -117,64 +124,6 @@ pub fn finish_with_distance<T: Lanes>(
 /// How many numbers come before number `index` when they are sorted by falling value, and equal ones by their place.
 pub fn rank<T: Lanes>(row: &[T], index: usize) -> usize {
     dispatch!(level(), simd => rank_in(simd, row, index))
-}
-
-/// How many short rows are taken at once.
-pub const SHORT_ROWS: usize = 8;
-
-/// Whether rows of this width are taken [`SHORT_ROWS`] at once: a logarithm, and all that is done once for a row, would
-/// cost as much as the row itself.
-#[inline]
-pub fn is_short<T: Lanes>(width: usize) -> bool {
-    width <= 16 * T::LANES
-}
-
-/// −ln p of a class of each of up to [`SHORT_ROWS`] rows that lie one after another.
-pub fn surprises<T: Lanes>(rows: &[T], width: usize, classes: &[usize], buffer: &mut [T]) -> [f64; SHORT_ROWS] {
-    dispatch!(level(), simd => short_rows_in::<T, _, false>(simd, rows, width, classes, &[], buffer))
-}
-
-/// The same, and `out` receives rate (p − 1) for the class of a row, and rate p for the others.
-pub fn surprises_into<T: Lanes>(
-    rows: &[T],
-    width: usize,
-    classes: &[usize],
-    rates: &[f64],
-    out: &mut [T],
-) -> [f64; SHORT_ROWS] {
-    dispatch!(level(), simd => short_rows_in::<T, _, true>(simd, rows, width, classes, rates, out))
-}
-
-#[inline(always)]
-fn short_rows_in<T: Lanes, S: Simd, const KEEPS: bool>(
-    simd: S,
-    rows: &[T],
-    width: usize,
-    classes: &[usize],
-    rates: &[f64],
-    out: &mut [T],
-) -> [f64; SHORT_ROWS] {
-    let (mut distances, mut sums) = ([0.0; SHORT_ROWS], [1.0; SHORT_ROWS]);
-    for (i, &class) in classes.iter().enumerate() {
-        let row = &rows[i * width..][..width];
-        let out = if KEEPS { &mut out[i * width..][..width] } else { &mut out[..width] };
-        let maximum = maximum_in(simd, row);
-        let shift = if maximum == T::NEGATIVE_INFINITY { T::default() } else { maximum };
-        sums[i] = exp_sum_into_in(simd, row, shift, out);
-        distances[i] = T::exact(maximum) - T::exact(row[class]);
-    }
-    let logarithms = elementary::ln(simd, f64x8::from_slice(simd, &sums));
-    let surprises = (f64x8::from_slice(simd, &distances) + logarithms).to_array();
-    if KEEPS {
-        for ((i, &class), &rate) in classes.iter().enumerate().zip(rates) {
-            let out = &mut out[i * width..][..width];
-            // See `rest` of a reading: what the others leave, not 1 less what it has.
-            let rest = (sums[i] - exp(simd, -distances[i])) / sums[i];
-            scale_in(simd, out, T::rounded(rate / sums[i]));
-            out[class] = T::rounded(-rate * rest);
-        }
-    }
-    surprises
 }
 
 /// What is read after a row, so that memory need not wait for the exponentials.
@@ -438,23 +387,14 @@ mod tests {
     }
 
     #[test]
-    fn short_rows_at_once() {
-        for width in 1..65 {
-            let rows = row(5 * width, 12.0);
-            let classes: Vec<usize> = (0..5).map(|i| i * 7 % width).collect();
-            let rates = [1.0, -0.5, 2.0, 0.0, 3.0];
-            let (mut out, mut buffer) = (vec![0.0; 5 * width], vec![0.0; width]);
-            let found = surprises_into(&rows, width, &classes, &rates, &mut out);
-            assert_eq!(found, surprises(&rows, width, &classes, &mut buffer));
-            for (i, &class) in classes.iter().enumerate() {
-                let row = &rows[i * width..][..width];
-                let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
-                assert!((found[i] - (sum.ln() - f64::from(row[class]))).abs() < 1e-6);
-                for (j, (&x, &slope)) in row.iter().zip(&out[i * width..]).enumerate() {
-                    let truth = rates[i] * (f64::from(x).exp() / sum - f64::from(u8::from(j == class)));
-                    assert!((f64::from(slope) - truth).abs() < 3e-7);
-                }
-            }
+    fn segments_make_the_whole_row() {
+        let mut row = row(5 * SEGMENT + 77, 30.0);
+        row[..2 * SEGMENT].fill(f32::NEG_INFINITY);
+        let buffer = &mut vec![0.0; BLOCK];
+        let mut read = |row: &[f32]| super::softmax(row, &mut { Ahead::NOTHING }, true, buffer);
+        for end in [1, SEGMENT, SEGMENT + 1, 2 * SEGMENT, row.len()] {
+            let segments: Vec<Softmax> = row[..end].chunks(SEGMENT).map(&mut read).collect();
+            assert_eq!(merged(&segments), read(&row[..end]));
         }
     }
 
