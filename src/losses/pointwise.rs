@@ -11,11 +11,12 @@ use std::ops::Range;
 
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
+use half::{bf16, f16};
 
 use super::curves::{Curve, Point, Refusal, Smooth};
 use crate::error::{Error, subscript};
 use crate::exact::Exact;
-use crate::float::{Element, Float};
+use crate::float::{Element, Float, Half};
 use crate::input::{AnyRows, Rows, Sequences, zeros};
 use crate::loss::{Buffers, Loss, Piece};
 use crate::parallel::Ticker;
@@ -30,6 +31,11 @@ pub trait Kernel<F>: Send + Sync {
     fn refuses(&self) -> Option<Refusal>;
     /// Σ ℓ
     fn sum(&self, block: Block<'_, F>) -> f64;
+    /// The same of numbers of 16 bits, where they can be widened as they are read, and need not be before.
+    fn sum_of_halves(&self, block: HalfBlock<'_>) -> Option<f64> {
+        let _ = block;
+        None
+    }
     /// ℓ of each number
     fn values(&self, block: Block<'_, F>, out: &mut [F]);
     /// ∂ℓ/∂prediction of each number, times its factor
@@ -51,6 +57,13 @@ impl<C: Curve, F: Float> Kernel<F> for Direct<C> {
 
     fn sum(&self, block: Block<'_, F>) -> f64 {
         dispatch!(level(), simd => sum_in(simd, self.0, block))
+    }
+
+    fn sum_of_halves(&self, block: HalfBlock<'_>) -> Option<f64> {
+        Some(match block {
+            HalfBlock::F16(block) => dispatch!(level(), simd => sum_in(simd, self.0, block)),
+            HalfBlock::Bf16(block) => dispatch!(level(), simd => sum_in(simd, self.0, block)),
+        })
     }
 
     fn values(&self, block: Block<'_, F>, out: &mut [F]) {
@@ -261,6 +274,15 @@ pub struct Block<'a, F> {
     pub other: &'a [F],
 }
 
+/// The same where they are narrower than what is computed with: all of one kind.
+#[derive(Debug, Clone, Copy)]
+pub enum HalfBlock<'a> {
+    /// float16
+    F16(Block<'a, f16>),
+    /// bfloat16
+    Bf16(Block<'a, bf16>),
+}
+
 /// What they count for.
 #[derive(Clone, Copy)]
 struct Weighed<'a, F> {
@@ -316,6 +338,26 @@ impl<'a, E: Element> Pointwise<'a, E> {
         let room = self.room();
         let other = if self.other.is_some() { room } else { 0 };
         Ok(Inputs { narrow: zeros(room)?, target: zeros(room)?, other: zeros(other)? })
+    }
+
+    /// The numbers of a block where those of both arguments have 16 bits and lie one after another, and where the sum is
+    /// all that is asked of them.
+    fn halves(&self, sequence: usize, block: &Range<usize>) -> Option<HalfBlock<'_>> {
+        let PerNumber { rows: targets, width } = &self.targets[sequence];
+        if self.is_weighed() || self.other.is_some() || self.curve.refuses().is_some() || *width > 1 {
+            return None;
+        }
+        // Numbers that are read in place may be written over, and belong to the strip of their piece.
+        let predictions = (!self.predictions.in_place).then_some(&self.predictions.rows[sequence])?;
+        match (E::half(predictions.contiguous(block.clone())?)?, targets) {
+            (Half::F16(prediction), AnyRows::F16(targets)) => {
+                Some(HalfBlock::F16(Block { prediction, target: targets.contiguous(block.clone())?, other: &[] }))
+            }
+            (Half::Bf16(prediction), AnyRows::Bf16(targets)) => {
+                Some(HalfBlock::Bf16(Block { prediction, target: targets.contiguous(block.clone())?, other: &[] }))
+            }
+            _ => None,
+        }
     }
 
     /// Target and third number of a block.
@@ -449,7 +491,7 @@ fn count_in<S: Simd>(_: S, bytes: &[u8]) -> usize {
 }
 
 #[inline(always)]
-fn omit_nan_in<F: Lanes, S: Simd>(simd: S, numbers: &[F], keep: &mut [F]) {
+fn omit_nan_in<F: Float, S: Simd>(simd: S, numbers: &[F], keep: &mut [F]) {
     let zero = F::Vector::<S>::splat(simd, F::default());
     for (keep, numbers) in keep.chunks_mut(F::LANES).zip(numbers.chunks(F::LANES)) {
         let is_whole = keep.len() == F::LANES;
@@ -551,24 +593,37 @@ impl<E: Element> Loss for Pointwise<'_, E> {
             let range = first..end.min(first + BLOCK);
             let local = first - start..range.end - start;
             ticker.tick(range.len())?;
-            let (target, other) = self.others(sequence, &range, inputs);
-            let mut sum = None;
-            let values = piece.values.as_mut().map(|values| &mut values[local.clone()]);
-            let weighed = piece.strip.read_block(range.clone(), start, buffers, |prediction| {
-                let block = Block { prediction, target, other };
-                let weighed = self.is_weighed().then(|| self.weigh(sequence, &range, block, weights));
-                if let Some(refusal) = self.curve.refuses() {
-                    self.check(refusal, sequence, first, block, weighed)?;
-                }
-                match values {
-                    Some(values) => terms(self.curve, block, weighed, values),
-                    None => sum = Some(sum_of_terms(self.curve, block, weighed, unweighed)),
-                }
-                Ok(weighed)
-            })?;
-            if let Some(sum) = sum {
+            let halves = if piece.values.is_none() { self.halves(sequence, &range) } else { None };
+            let sum_of_halves = halves.and_then(|block| self.curve.sum_of_halves(block));
+            if let Some(sum) = sum_of_halves {
                 piece.add(sum);
+                if !piece.wants_gradient() {
+                    continue;
+                }
             }
+            let (target, other) = self.others(sequence, &range, inputs);
+            let weighed = if sum_of_halves.is_some() {
+                None
+            } else {
+                let mut sum = None;
+                let values = piece.values.as_mut().map(|values| &mut values[local.clone()]);
+                let weighed = piece.strip.read_block(range.clone(), start, buffers, |prediction| {
+                    let block = Block { prediction, target, other };
+                    let weighed = self.is_weighed().then(|| self.weigh(sequence, &range, block, weights));
+                    if let Some(refusal) = self.curve.refuses() {
+                        self.check(refusal, sequence, first, block, weighed)?;
+                    }
+                    match values {
+                        Some(values) => terms(self.curve, block, weighed, values),
+                        None => sum = Some(sum_of_terms(self.curve, block, weighed, unweighed)),
+                    }
+                    Ok(weighed)
+                })?;
+                if let Some(sum) = sum {
+                    piece.add(sum);
+                }
+                weighed
+            };
             if piece.wants_gradient() {
                 // The block is read again, from the first cache.
                 if factor.is_none() {
@@ -620,7 +675,7 @@ fn apply_in<T: Float, S: Simd>(_: S, weighed: Weighed<'_, T>, values: &mut [T]) 
 
 /// The sum of what [`apply_in`] would make of the values.
 #[inline(always)]
-fn weighed_sum_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>, values: &[T]) -> f64 {
+fn weighed_sum_in<T: Float, S: Simd>(simd: S, weighed: Weighed<'_, T>, values: &[T]) -> f64 {
     let (mut even, mut odd) = (T::zero(simd), T::zero(simd));
     let mut values = values.chunks_exact(2 * T::LANES);
     let mut weights = weighed.weight.chunks_exact(2 * T::LANES);
@@ -646,7 +701,7 @@ fn weighed_sum_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>, values: &
 
 /// A vector of values times their weights, and 0 where they are masked.
 #[inline(always)]
-fn weighed_in<T: Lanes, S: Simd>(simd: S, value: &[T], weight: &[T], keep: &[T]) -> T::Vector<S> {
+fn weighed_in<T: Float, S: Simd>(simd: S, value: &[T], weight: &[T], keep: &[T]) -> T::Vector<S> {
     let zero = T::Vector::<S>::splat(simd, T::default());
     let product = T::Vector::<S>::from_slice(simd, value) * T::Vector::<S>::from_slice(simd, weight);
     T::Vector::<S>::from_slice(simd, keep).simd_gt(zero).select(product, zero)
@@ -654,7 +709,7 @@ fn weighed_in<T: Lanes, S: Simd>(simd: S, value: &[T], weight: &[T], keep: &[T])
 
 /// How many numbers are valid, and their weight.
 #[inline(always)]
-fn weight_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>) -> (f64, f64) {
+fn weight_in<T: Float, S: Simd>(simd: S, weighed: Weighed<'_, T>) -> (f64, f64) {
     let zero = T::Vector::<S>::splat(simd, T::default());
     let (mut counts, mut sum) = (T::zero(simd), T::zero(simd));
     let mut keeps = weighed.keep.chunks_exact(T::LANES);
@@ -673,11 +728,11 @@ fn weight_in<T: Lanes, S: Simd>(simd: S, weighed: Weighed<'_, T>) -> (f64, f64) 
     (T::fold(counts), T::fold(sum))
 }
 
-impl<F: Lanes> Block<'_, F> {
+impl<E: Element> Block<'_, E> {
     /// A vector of terms from number `first` on.
     #[inline(always)]
-    fn at<C: Curve, S: Simd>(&self, simd: S, _: C, first: usize) -> Point<F::Vector<S>> {
-        let load = |numbers: &[F]| F::Vector::<S>::from_slice(simd, &numbers[first..first + F::LANES]);
+    fn at<C: Curve, S: Simd>(&self, simd: S, _: C, first: usize) -> Point<<E::Float as Lanes>::Vector<S>> {
+        let load = |numbers: &[E]| E::load(simd, &numbers[first..first + E::Float::LANES]);
         let (prediction, target) = (load(self.prediction), load(self.target));
         let other = if C::HAS_OTHER { load(self.other) } else { prediction };
         Point { prediction, target, other }
@@ -685,7 +740,7 @@ impl<F: Lanes> Block<'_, F> {
 
     /// The terms of a block that is shorter than a vector; what fills it up is 0.
     #[inline(always)]
-    fn short<C: Curve, S: Simd>(&self, simd: S, _: C) -> Point<F::Vector<S>> {
+    fn short<C: Curve, S: Simd>(&self, simd: S, _: C) -> Point<<E::Float as Lanes>::Vector<S>> {
         let (prediction, target) = (short(simd, self.prediction), short(simd, self.target));
         let other = if C::HAS_OTHER { short(simd, self.other) } else { prediction };
         Point { prediction, target, other }
@@ -694,16 +749,16 @@ impl<F: Lanes> Block<'_, F> {
 
 /// A vector of fewer numbers than it has lanes, filled up with 0.
 #[inline(always)]
-fn short<T: Lanes, S: Simd>(simd: S, numbers: &[T]) -> T::Vector<S> {
-    let mut lanes = [T::default(); 16];
+fn short<E: Element, S: Simd>(simd: S, numbers: &[E]) -> <E::Float as Lanes>::Vector<S> {
+    let mut lanes = [E::default(); 16];
     for (lane, number) in lanes.iter_mut().zip(numbers) {
         *lane = *number;
     }
-    T::Vector::<S>::from_slice(simd, &lanes[..T::LANES])
+    E::load(simd, &lanes[..E::Float::LANES])
 }
 
 #[inline(always)]
-fn sum_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>) -> f64 {
+fn sum_in<C: Curve, T: Float, E: Element<Float = T>, S: Simd>(simd: S, curve: C, block: Block<'_, E>) -> f64 {
     let length = block.prediction.len();
     let zero = T::Vector::<S>::splat(simd, T::default());
     // Two chains of sums hide the latency of the additions.
@@ -765,4 +820,36 @@ fn slopes_in<C: Curve, T: Float, S: Simd>(simd: S, curve: C, block: Block<'_, T>
 fn starts<T: Lanes>(length: usize) -> impl Iterator<Item = usize> {
     let whole = length / T::LANES;
     (0..whole).map(|vector| vector * T::LANES).chain((!length.is_multiple_of(T::LANES)).then(|| length - T::LANES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curves::{Absolute, Huber, Squared};
+    use super::*;
+
+    /// That numbers which are widened as they are read give the bits of those that were widened before.
+    fn check<'a, E: Element<Float = f32>>(numbers: &'a [E], half: impl Fn(Block<'a, E>) -> HalfBlock<'a>) {
+        let mut wide = vec![0.0f32; numbers.len()];
+        E::view(numbers, &mut wide);
+        let kernels: [&dyn Kernel<f32>; 3] = [&Direct(Squared), &Direct(Absolute), &Direct(Huber { delta: 1.0 })];
+        for length in (1..70).chain([BLOCK - 1, BLOCK]) {
+            let block = Block { prediction: &wide[..length], target: &wide[BLOCK..][..length], other: &[] };
+            let narrow = Block { prediction: &numbers[..length], target: &numbers[BLOCK..][..length], other: &[] };
+            for kernel in kernels {
+                let sum = kernel.sum_of_halves(half(narrow)).unwrap();
+                assert_eq!(sum.to_bits(), kernel.sum(block).to_bits(), "{length} numbers");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_16_bits_are_those_of_32() {
+        // Of many sizes and both signs, without order.
+        let numbers = (0..2 * BLOCK).map(|i| (i as f32 * 0.7).sin() * 2f32.powi((i * 7 % 31) as i32 - 20));
+        let numbers: Vec<f32> = numbers.collect();
+        let narrow: Vec<f16> = numbers.iter().copied().map(f16::from_f32).collect();
+        check(&narrow, HalfBlock::F16);
+        let narrow: Vec<bf16> = numbers.iter().copied().map(bf16::from_f32).collect();
+        check(&narrow, HalfBlock::Bf16);
+    }
 }
