@@ -4,7 +4,7 @@
 //! are widened to f32 on their way in, a row or a vector at a time, and rounded on their way out.
 
 use fearless_simd::prelude::*;
-use fearless_simd::{dispatch, f32x16, f64x8};
+use fearless_simd::{dispatch, f32x16, f64x8, u16x16, u32x16};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -55,9 +55,15 @@ pub enum Half<'a> {
 }
 
 /// Rows of 16-bit numbers.
-pub trait HalfRow: Copy {
+pub trait HalfRow: Copy + Default {
+    /// The number as it is stored.
+    fn bits(self) -> u16;
+    /// The numbers that are stored so, exactly.
+    fn widened<S: Simd>(simd: S, bits: u32x16<S>) -> f32x16<S>;
     /// Widens into `out`, which is as long as `row`.
-    fn widen_f32(row: &[Self], out: &mut [f32]);
+    fn widen_f32(row: &[Self], out: &mut [f32]) {
+        dispatch!(level(), simd => widen_in(simd, row, out));
+    }
     /// The same to f64.
     fn widen_f64(row: &[Self], out: &mut [f64]);
 }
@@ -152,11 +158,7 @@ impl Element for f16 {
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, numbers: &[f16]) -> f32x16<S> {
-        let mut wide = [0.0; 16];
-        for (wide, narrow) in wide.iter_mut().zip(numbers) {
-            *wide = widen_f16(*narrow);
-        }
-        f32x16::from_slice(simd, &wide)
+        load_half(simd, numbers)
     }
 
     fn half(row: &[f16]) -> Option<Half<'_>> {
@@ -170,7 +172,7 @@ impl Element for f16 {
     fn fill(row: &mut [f16], scratch: &mut [f32], write: impl FnOnce(&mut [f32])) {
         let scratch = &mut scratch[..row.len()];
         write(scratch);
-        row.convert_from_f32_slice(scratch);
+        dispatch!(level(), simd => round_f16_in(simd, scratch, row));
     }
 }
 
@@ -180,11 +182,7 @@ impl Element for bf16 {
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, numbers: &[bf16]) -> f32x16<S> {
-        let mut wide = [0.0; 16];
-        for (wide, narrow) in wide.iter_mut().zip(numbers) {
-            *wide = widen_bf16(*narrow);
-        }
-        f32x16::from_slice(simd, &wide)
+        load_half(simd, numbers)
     }
 
     fn half(row: &[bf16]) -> Option<Half<'_>> {
@@ -203,8 +201,21 @@ impl Element for bf16 {
 }
 
 impl HalfRow for f16 {
-    fn widen_f32(row: &[f16], out: &mut [f32]) {
-        dispatch!(level(), simd => widen_f16_in(simd, row, out));
+    #[inline(always)]
+    fn bits(self) -> u16 {
+        self.to_bits()
+    }
+
+    /// float16 has the fraction of float32 at another place, and an exponent that is smaller by 112: of numbers without a
+    /// hidden bit too, which the product puts right.
+    #[inline(always)]
+    fn widened<S: Simd>(simd: S, bits: u32x16<S>) -> f32x16<S> {
+        let (sign, size) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
+        let two_to_the_112 = f32x16::splat(simd, f32::from_bits(0x7780_0000));
+        let finite: u32x16<S> = (size.bitcast::<f32x16<S>>() * two_to_the_112).bitcast();
+        let first_infinite = u32x16::splat(simd, 0x7c00 << 13);
+        let infinite = size.simd_ge(first_infinite).select(u32x16::splat(simd, 0x7f80_0000), u32x16::splat(simd, 0));
+        (finite | infinite | sign).bitcast()
     }
 
     fn widen_f64(row: &[f16], out: &mut [f64]) {
@@ -213,8 +224,15 @@ impl HalfRow for f16 {
 }
 
 impl HalfRow for bf16 {
-    fn widen_f32(row: &[bf16], out: &mut [f32]) {
-        dispatch!(level(), simd => widen_bf16_in(simd, row, out));
+    #[inline(always)]
+    fn bits(self) -> u16 {
+        self.to_bits()
+    }
+
+    /// bfloat16 is the upper half of float32.
+    #[inline(always)]
+    fn widened<S: Simd>(_: S, bits: u32x16<S>) -> f32x16<S> {
+        (bits << 16).bitcast()
     }
 
     fn widen_f64(row: &[bf16], out: &mut [f64]) {
@@ -222,38 +240,52 @@ impl HalfRow for bf16 {
     }
 }
 
-/// float16 has the fraction of float32 at another place, and an exponent that is smaller by 112: of numbers without a hidden
-/// bit too, which the product puts right. Without a branch, and so in vectors, as that of `half` is not.
+/// Sixteen numbers as a vector. Counted, because what an iterator calls may be left as a call for each vector.
 #[inline(always)]
-fn widen_f16(narrow: f16) -> f32 {
-    // Sign, exponent and fraction where float32 has them; the exponent has three bits more.
-    let bits = (i32::from(narrow.to_bits() as i16) << 13) as u32 & 0x8fff_e000;
-    let two_to_the_112 = f32::from_bits(0x7780_0000);
-    let infinite = if bits & 0x0f80_0000 == 0x0f80_0000 { 0x7f80_0000 } else { 0 };
-    f32::from_bits((f32::from_bits(bits) * two_to_the_112).to_bits() | infinite)
-}
-
-/// bfloat16 is the upper half of float32.
-#[inline(always)]
-fn widen_bf16(narrow: bf16) -> f32 {
-    f32::from_bits(u32::from(narrow.to_bits()) << 16)
+fn load_half<H: HalfRow, S: Simd>(simd: S, numbers: &[H]) -> f32x16<S> {
+    let numbers = &numbers[..16];
+    let mut bits = [0; 16];
+    let mut lane = 0;
+    while lane < 16 {
+        bits[lane] = numbers[lane].bits();
+        lane += 1;
+    }
+    let (low, high) = u16x16::simd_from(simd, bits).widen();
+    H::widened(simd, low.combine(high))
 }
 
 #[inline(always)]
-fn widen_f16_in<S: Simd>(_: S, row: &[f16], out: &mut [f32]) {
-    for (wide, narrow) in out.iter_mut().zip(row) {
-        *wide = widen_f16(*narrow);
+fn widen_in<H: HalfRow, S: Simd>(simd: S, row: &[H], out: &mut [f32]) {
+    let mut first = 0;
+    while first + 16 <= row.len() {
+        load_half(simd, &row[first..first + 16]).store_slice(&mut out[first..first + 16]);
+        first += 16;
+    }
+    let (row, out) = (&row[first..], &mut out[first..]);
+    if !row.is_empty() {
+        let mut last = [H::default(); 16];
+        last[..row.len()].copy_from_slice(row);
+        out.copy_from_slice(&load_half(simd, &last).as_slice()[..row.len()]);
     }
 }
 
+/// Rounds to the nearest, ties to even; a NaN stays one. In vectors, as that of `half` is not in all builds.
 #[inline(always)]
-fn widen_bf16_in<S: Simd>(_: S, row: &[bf16], out: &mut [f32]) {
-    for (wide, narrow) in out.iter_mut().zip(row) {
-        *wide = widen_bf16(*narrow);
+fn round_f16_in<S: Simd>(_: S, row: &[f32], out: &mut [f16]) {
+    for (narrow, wide) in out.iter_mut().zip(row) {
+        let (sign, size) = (wide.to_bits() >> 16 & 0x8000, wide.to_bits() & 0x7fff_ffff);
+        // The exponent is smaller by 112; what is above the largest number becomes infinite.
+        let odd = size >> 13 & 1;
+        let normal = (size.wrapping_sub(112 << 23).wrapping_add(0xfff + odd) >> 13).min(0x7c00);
+        // Below the least number with a hidden bit, the sum with ½ has its last place where float16 has it.
+        let tiny = (f32::from_bits(size) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
+        let number = if size < 113 << 23 { tiny } else { normal };
+        let bits = if size > 0x7f80_0000 { 0x7e00 | (size >> 13 & 0x3ff) } else { number };
+        *narrow = f16::from_bits((sign | bits) as u16);
     }
 }
 
-/// Rounds to the nearest, ties to even; a NaN stays one.
+/// The same for bfloat16.
 #[inline(always)]
 fn round_bf16_in<S: Simd>(_: S, row: &[f32], out: &mut [bf16]) {
     for (narrow, wide) in out.iter_mut().zip(row) {
@@ -282,13 +314,38 @@ mod tests {
         let same = |wide: f32, truth: f32| wide.to_bits() == truth.to_bits() || (wide.is_nan() && truth.is_nan());
         let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
         let mut row = vec![0.0; all.len()];
-        f16::widen_f32(&all, &mut row);
+        // A part that is no whole number of vectors.
+        let (first, rest) = row.split_at_mut(1003);
+        f16::widen_f32(&all[..1003], first);
+        f16::widen_f32(&all[1003..], rest);
         for ((&narrow, wide), in_row) in all.iter().zip(loaded(&all)).zip(row) {
             assert!(same(wide, narrow.to_f32()) && same(in_row, wide), "{narrow:?} is not {wide}");
         }
         let all: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
         for (&narrow, wide) in all.iter().zip(loaded(&all)) {
             assert!(same(wide, narrow.to_f32()), "{narrow:?} is not {wide}");
+        }
+    }
+
+    #[test]
+    fn float16_is_rounded_as_by_the_crate() {
+        let mut numbers: Vec<f32> = (0..1 << 20).map(|i: u32| f32::from_bits(i.wrapping_mul(4099))).collect();
+        for bits in 0..=u16::MAX {
+            // Each number, halfway to the next, and what lies beside.
+            let exact = f16::from_bits(bits).to_f32().to_bits();
+            let next = f16::from_bits(bits.wrapping_add(1)).to_f32();
+            let halfway = f32::midpoint(f32::from_bits(exact), next).to_bits();
+            let near = [exact, halfway].map(|bits| [bits.wrapping_sub(1), bits, bits.wrapping_add(1)]);
+            numbers.extend(near.as_flattened().iter().copied().map(f32::from_bits));
+        }
+        // What is too large: 65520 is halfway from the largest number to infinity.
+        numbers.extend([65519.996, 65520.0, 65536.0, -65520.0, 1e30, f32::MAX, f32::INFINITY, f32::NEG_INFINITY]);
+        let mut narrow = vec![f16::ZERO; numbers.len()];
+        let mut scratch = vec![0.0f32; numbers.len()];
+        f16::fill(&mut narrow, &mut scratch, |out| out.copy_from_slice(&numbers));
+        for (&narrow, &wide) in narrow.iter().zip(&numbers) {
+            let truth = f16::from_f32(wide);
+            assert!(narrow.to_bits() == truth.to_bits(), "{wide:e}: {narrow:?}, not {truth:?}");
         }
     }
 

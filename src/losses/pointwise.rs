@@ -732,9 +732,11 @@ impl<E: Element> Block<'_, E> {
     /// A vector of terms from number `first` on.
     #[inline(always)]
     fn at<C: Curve, S: Simd>(&self, simd: S, _: C, first: usize) -> Point<<E::Float as Lanes>::Vector<S>> {
-        let load = |numbers: &[E]| E::load(simd, &numbers[first..first + E::Float::LANES]);
-        let (prediction, target) = (load(self.prediction), load(self.target));
-        let other = if C::HAS_OTHER { load(self.other) } else { prediction };
+        // No closure: one that is not inlined is compiled for the baseline set, with a call for each operation.
+        let lanes = first..first + E::Float::LANES;
+        let prediction = E::load(simd, &self.prediction[lanes.clone()]);
+        let target = E::load(simd, &self.target[lanes.clone()]);
+        let other = if C::HAS_OTHER { E::load(simd, &self.other[lanes]) } else { prediction };
         Point { prediction, target, other }
     }
 
