@@ -20,6 +20,8 @@ const BASE: i32 = -(1075 + SINGLE as i32);
 const SINGLE: u64 = 34 * 32;
 /// The largest product is 2^2048; beyond it there is room for 2^64 of them, and more.
 const LIMBS: usize = 136;
+/// Limbs that are made on either side of those that are needed, because what is added is of about the same size.
+const MARGIN: usize = 2;
 /// Additions between two carries. One adds less than 2^52 to a limb, and a carried limb is smaller than that.
 const ROOM: u32 = 2000;
 
@@ -29,10 +31,10 @@ const FRACTION: u64 = HIDDEN - 1;
 /// A sum of float64, exactly.
 #[derive(Debug, Clone)]
 pub struct Exact {
-    limbs: [i64; LIMBS],
-    /// The limbs that may differ from 0.
+    /// The limbs that may differ from 0, which are few: terms are of about the same size.
+    limbs: Vec<i64>,
+    /// The place of the first of them.
     low: usize,
-    high: usize,
     /// How many additions there may be before the next carry.
     room: u32,
     /// Terms that are no finite numbers: NaN, ∞, −∞.
@@ -41,7 +43,7 @@ pub struct Exact {
 
 impl Default for Exact {
     fn default() -> Self {
-        Self { limbs: [0; LIMBS], low: LIMBS, high: 0, room: ROOM, special: [0; 3] }
+        Self { limbs: vec![], low: 0, room: ROOM, special: [0; 3] }
     }
 }
 
@@ -77,10 +79,11 @@ impl Exact {
     fn add_parts(&mut self, integer: u64, exponent: u64, sign: i64) {
         let (place, shift) = (((exponent + SINGLE) / 32) as usize, exponent % 32);
         let (low, high) = ((integer << shift) & 0xffff_ffff, integer >> (32 - shift));
+        let limbs = self.limbs(place, 2);
         // −x is ¬x + 1.
-        self.limbs[place] += (low.cast_signed() ^ sign) - sign;
-        self.limbs[place + 1] += (high.cast_signed() ^ sign) - sign;
-        self.touched(place, place + 2);
+        limbs[0] += (low.cast_signed() ^ sign) - sign;
+        limbs[1] += (high.cast_signed() ^ sign) - sign;
+        self.added();
     }
 
     #[cold]
@@ -104,31 +107,47 @@ impl Exact {
         // The exponents are those of the last bits plus 1075 each.
         let bit = first_exponent + second_exponent + SINGLE - 1075;
         let (place, shift) = ((bit / 32) as usize, bit % 32);
-        for (half, place) in [(product & u128::from(u64::MAX), place), (product >> 64, place + 2)] {
+        let limbs = self.limbs(place, 5);
+        for (half, place) in [(product & u128::from(u64::MAX), 0), (product >> 64, 2)] {
             let mut rest = half << shift;
-            for limb in &mut self.limbs[place..place + 3] {
+            for limb in &mut limbs[place..place + 3] {
                 *limb += ((rest & 0xffff_ffff) as i64 ^ sign) - sign;
                 rest >>= 32;
             }
         }
-        self.touched(place, place + 5);
+        self.added();
     }
 
+    /// The limbs from `place` on.
     #[inline]
-    fn touched(&mut self, low: usize, high: usize) {
-        if low < self.low || high > self.high {
-            self.widen(low, high);
+    fn limbs(&mut self, place: usize, count: usize) -> &mut [i64] {
+        if place < self.low || place + count > self.low + self.limbs.len() {
+            self.widen(place, place + count);
         }
-        self.room -= 1;
-        if self.room == 0 {
-            self.carry();
-        }
+        &mut self.limbs[place - self.low..][..count]
     }
 
     #[cold]
     fn widen(&mut self, low: usize, high: usize) {
-        self.low = self.low.min(low);
-        self.high = self.high.max(high);
+        let (mut low, mut high) = (low.saturating_sub(MARGIN), high + MARGIN);
+        if self.limbs.is_empty() {
+            self.low = low;
+        }
+        (low, high) = (low.min(self.low), high.max(self.low + self.limbs.len()));
+        let mut limbs = Vec::with_capacity(high - low);
+        limbs.resize(self.low - low, 0);
+        limbs.append(&mut self.limbs);
+        limbs.resize(high - low, 0);
+        (self.limbs, self.low) = (limbs, low);
+    }
+
+    /// Must be called after each addition.
+    #[inline]
+    fn added(&mut self) {
+        self.room -= 1;
+        if self.room == 0 {
+            self.carry();
+        }
     }
 
     fn add_special(&mut self, value: f64) {
@@ -143,13 +162,13 @@ impl Exact {
         if additions >= self.room {
             self.carry();
         }
-        for (limb, other_limb) in self.limbs.iter_mut().zip(&other.limbs).take(other.high).skip(other.low) {
-            *limb += other_limb;
+        if !other.limbs.is_empty() {
+            let limbs = self.limbs(other.low, other.limbs.len());
+            limbs.iter_mut().zip(&other.limbs).for_each(|(limb, other_limb)| *limb += other_limb);
         }
         for (count, other_count) in self.special.iter_mut().zip(other.special) {
             *count = count.saturating_add(other_count);
         }
-        self.widen(other.low, other.high);
         self.room -= additions;
         if self.room == 0 {
             self.carry();
@@ -171,11 +190,9 @@ impl Exact {
 
     /// Makes it 0.
     pub fn clear(&mut self) {
-        // Most of the limbs were never touched.
-        if self.low < self.high {
-            self.limbs[self.low..self.high].fill(0);
-        }
-        (self.low, self.high, self.room, self.special) = (LIMBS, 0, ROOM, [0; 3]);
+        // What is added next is of about the same size, so the limbs stay.
+        self.limbs.fill(0);
+        (self.room, self.special) = (ROOM, [0; 3]);
     }
 
     /// What stays is of no use.
@@ -196,20 +213,29 @@ impl Exact {
     /// Brings every limb into −2^31..2^31. The limbs of a number then are the only ones.
     fn carry(&mut self) {
         self.room = ROOM;
-        let (mut carry, mut place) = (0, self.low);
-        while place < self.high || carry != 0 {
-            let sum = self.limbs[place] + carry;
-            carry = (sum + (1 << 31)) >> 32;
-            self.limbs[place] = sum - (carry << 32);
-            place += 1;
-            self.high = self.high.max(place);
+        let mut carry = 0;
+        for limb in &mut self.limbs {
+            carry = carried(limb, carry);
+        }
+        while carry != 0 {
+            let mut limb = 0;
+            carry = carried(&mut limb, carry);
+            self.limbs.push(limb);
+        }
+    }
+
+    /// The place of the first limb that is not 0, and the limbs from it to the last such, once they are carried.
+    fn used(&self) -> (usize, &[i64]) {
+        let is_used = |limb: &i64| *limb != 0;
+        match (self.limbs.iter().position(is_used), self.limbs.iter().rposition(is_used)) {
+            (Some(first), Some(last)) => (self.low + first, &self.limbs[first..=last]),
+            _ => (0, &[]),
         }
     }
 
     fn round(&mut self) -> f64 {
         self.carry();
-        let range = self.low.min(self.high)..self.high;
-        let limbs = &mut self.limbs[range.clone()];
+        let limbs = &mut self.limbs;
         // The sign of a number is that of its highest limb.
         let negative = match limbs.iter().rfind(|limb| **limb != 0) {
             None => return 0.0,
@@ -225,9 +251,17 @@ impl Exact {
         let first = top.saturating_sub(3);
         let digits = limbs[first..=top].iter().rev().fold(0u128, |digits, limb| digits << 32 | *limb as u128);
         let lost = limbs[..first].iter().any(|limb| *limb != 0);
-        let magnitude = rounded(digits, BASE + 32 * (range.start + first) as i32, lost);
+        let magnitude = rounded(digits, BASE + 32 * (self.low + first) as i32, lost);
         if negative { -magnitude } else { magnitude }
     }
+}
+
+/// Adds a carry to a limb, and takes out what goes on to the next one.
+fn carried(limb: &mut i64, carry: i64) -> i64 {
+    let sum = *limb + carry;
+    let next = (sum + (1 << 31)) >> 32;
+    *limb = sum - (next << 32);
+    next
 }
 
 /// The float64 nearest to `digits` times 2^`exponent`, if something smaller was `lost` behind them.
@@ -258,7 +292,7 @@ impl PartialEq for Exact {
         let (mut own, mut others) = (self.clone(), other.clone());
         own.carry();
         others.carry();
-        own.limbs == others.limbs && own.special == others.special
+        own.used() == others.used() && own.special == others.special
     }
 }
 

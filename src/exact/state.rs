@@ -14,8 +14,8 @@ pub struct LossSum {
 
 impl LossSum {
     /// Of nothing. `settings` says what will be added up; sums of unlike things do not merge.
-    pub fn new(settings: String) -> Self {
-        Self { settings, loss: Exact::new(), weight: Exact::new(), count: 0 }
+    pub fn new(settings: impl Into<String>) -> Self {
+        Self { settings: settings.into(), loss: Exact::new(), weight: Exact::new(), count: 0 }
     }
 
     /// What is added up.
@@ -106,12 +106,10 @@ impl LossSum {
             let mut sum = sum.clone();
             sum.carry();
             bytes.extend(sum.special.iter().flat_map(|count| count.to_le_bytes()));
-            let is_used = |limb: &i64| *limb != 0;
-            let first = sum.limbs.iter().position(is_used).unwrap_or(0);
-            let end = sum.limbs.iter().rposition(is_used).map_or(first, |last| last + 1);
+            let (first, limbs) = sum.used();
             bytes.extend((first as u16).to_le_bytes());
-            bytes.extend(((end - first) as u16).to_le_bytes());
-            bytes.extend(sum.limbs[first..end].iter().flat_map(|limb| (*limb as i32).to_le_bytes()));
+            bytes.extend((limbs.len() as u16).to_le_bytes());
+            bytes.extend(limbs.iter().flat_map(|limb| (*limb as i32).to_le_bytes()));
         }
         bytes.extend(hash(&bytes).to_le_bytes());
         bytes
@@ -174,17 +172,13 @@ impl<'a> Reader<'a> {
             *count = u64::from_le_bytes(self.take()?);
         }
         let low = usize::from(u16::from_le_bytes(self.take()?));
-        let high = low + usize::from(u16::from_le_bytes(self.take()?));
-        let limbs = self.slice(size_of::<i32>() * (high - low))?;
-        if high > READABLE {
+        let count = usize::from(u16::from_le_bytes(self.take()?));
+        let limbs = self.slice(size_of::<i32>() * count)?.chunks_exact(size_of::<i32>());
+        if low + count > READABLE {
             return Ok(None);
         }
-        if low < high {
-            (sum.low, sum.high) = (low, high);
-        }
-        for (limb, bytes) in sum.limbs[low.min(high)..high].iter_mut().zip(limbs.chunks_exact(size_of::<i32>())) {
-            *limb = i64::from(i32::from_le_bytes(bytes.try_into().expect("a chunk of 4 bytes")));
-        }
+        let limb = |bytes: &[u8]| i64::from(i32::from_le_bytes(bytes.try_into().expect("a chunk of 4 bytes")));
+        (sum.low, sum.limbs) = (low, limbs.map(limb).collect());
         Ok(Some(sum))
     }
 }
@@ -244,7 +238,7 @@ mod tests {
     #[test]
     fn limbs_that_no_sum_has_are_refused() {
         let mut forged = LossSum::new(String::new());
-        (forged.loss.limbs[LIMBS - 1], forged.loss.low, forged.loss.high) = (1, LIMBS - 1, LIMBS);
+        (forged.loss.limbs, forged.loss.low) = (vec![1], LIMBS - 1);
         assert!(LossSum::from_bytes(&forged.to_bytes()).is_err());
     }
 
