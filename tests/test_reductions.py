@@ -176,3 +176,27 @@ def test_ignoring_everything_is_nan_as_in_torch() -> None:
 def test_weights_that_sum_to_zero_have_no_mean() -> None:
     assert math.isnan(seqloss_rs.mse_loss([1.0, 2.0], [0.0, 0.0], weights=[0.0, 0.0]))
     assert seqloss_rs.mse_loss([1.0, 2.0], [0.0, 0.0], weights=[0.0, 0.0], reduction="sum") == 0
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+@pytest.mark.parametrize("baseline", ["batch_mean", "leave_one_out"])
+def test_baselines_of_reinforce_are_correctly_rounded_sums_in_any_order(baseline: Any, steps: int | None) -> None:
+    random = np.random.default_rng(17)
+    count = 200
+    shape = (count,) if steps is None else (count, steps)
+    rewards = random.standard_normal(shape) * 10.0 ** random.integers(-8, 16, shape)
+    # A log-probability of −1 makes the loss the advantage.
+    scores = np.full((count, steps or 1), -1.0)
+
+    def advantages(order: Any) -> Any:
+        return seqloss_rs.reinforce_loss(
+            scores, None, rewards[order], baseline=baseline, scores="log_probs", reduction="none"
+        )
+
+    columns = rewards.reshape(count, -1)
+    sums = np.array([math.fsum(column) for column in columns.T])
+    expected = columns - sums / count if baseline == "batch_mean" else (count * columns - sums) / (count - 1)
+    np.testing.assert_array_equal(advantages(np.arange(count)), expected)
+    for _ in range(5):
+        order = random.permutation(count)
+        np.testing.assert_array_equal(advantages(order), expected[order])

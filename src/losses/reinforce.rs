@@ -17,7 +17,7 @@ use crate::float::{Element, Float};
 use crate::input::{AnyView, Argument, Axes, PerStep, Sequences, Structure, class, floats_per_step};
 use crate::loss::{Buffers, Loss, Piece};
 use crate::parallel::Ticker;
-use crate::reduction::{Measure, total};
+use crate::reduction::Measure;
 
 /// REINFORCE with its checked inputs.
 pub struct Reinforce<'a, E> {
@@ -288,7 +288,7 @@ fn subtract(returns: &mut PerStep<f64>, structure: &Structure, baseline: impl Fn
 }
 
 /// Subtracts from every step the mean over the same step of the sequences of its group that count; of the others of them
-/// only, if the step's own is to be left out.
+/// only, if the step's own is to be left out. Sums are exact, so sequences may come in any order.
 fn subtract_mean(
     returns: &mut PerStep<f64>,
     structure: &Structure,
@@ -297,13 +297,17 @@ fn subtract_mean(
     counts: &dyn Fn(usize, usize) -> bool,
 ) {
     let sequences = structure.sequences();
+    let mut sum = Exact::new();
     for first in (0..sequences).step_by(group.max(1)) {
         let members = first..sequences.min(first + group);
         let longest = members.clone().map(|sequence| structure.steps[sequence]).max().unwrap_or(0);
         for step in 0..longest {
             let has_step = |&sequence: &usize| step < structure.steps[sequence] && counts(sequence, step);
             let having: Vec<usize> = members.clone().filter(has_step).collect();
-            let sum = total(having.iter().map(|&sequence| returns.of(sequence)[step]));
+            for &sequence in &having {
+                sum.add(returns.of(sequence)[step]);
+            }
+            let sum = sum.take();
             let count = having.len() as f64;
             for sequence in having {
                 let value = &mut returns.of_mut(sequence)[step];
