@@ -4,6 +4,7 @@
 //! lies between rows, so padded, ragged, time-major and reversed arrays are all read where they lie. What belongs to
 //! single steps (targets, masks, rewards) is copied, because checked numbers must not change afterwards.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use half::{bf16, f16};
@@ -16,19 +17,25 @@ use crate::float::{Element, Float};
 pub struct View<'a, E> {
     data: &'a [E],
     offset: usize,
-    shape: Vec<usize>,
-    strides: Vec<isize>,
+    shape: Cow<'a, [usize]>,
+    strides: Cow<'a, [isize]>,
 }
 
 impl<'a, E> View<'a, E> {
     /// A view of `data`; the first number is at `offset`. `None` where an index would lie outside.
-    pub fn new(data: &'a [E], offset: usize, shape: Vec<usize>, strides: Vec<isize>) -> Option<Self> {
+    pub fn new(
+        data: &'a [E],
+        offset: usize,
+        shape: impl Into<Cow<'a, [usize]>>,
+        strides: impl Into<Cow<'a, [isize]>>,
+    ) -> Option<Self> {
+        let (shape, strides) = (shape.into(), strides.into());
         if shape.len() != strides.len() {
             return None;
         }
         if !shape.contains(&0) {
             let (mut least, mut most) = (offset, offset);
-            for (&length, &stride) in shape.iter().zip(&strides) {
+            for (&length, &stride) in shape.iter().zip(&*strides) {
                 let reach = (length - 1).checked_mul(stride.unsigned_abs())?;
                 if stride < 0 {
                     least = least.checked_sub(reach)?;
@@ -44,7 +51,8 @@ impl<'a, E> View<'a, E> {
     }
 
     /// A view of numbers that lie one after another.
-    pub fn contiguous(data: &'a [E], shape: Vec<usize>) -> Option<Self> {
+    pub fn contiguous(data: &'a [E], shape: impl Into<Cow<'a, [usize]>>) -> Option<Self> {
+        let shape = shape.into();
         let mut strides = vec![0; shape.len()];
         let mut stride = 1isize;
         for (axis, &length) in shape.iter().enumerate().rev() {
@@ -62,8 +70,8 @@ impl<'a, E> View<'a, E> {
     /// The same numbers with the first two axes exchanged.
     #[must_use]
     pub fn swapped(mut self) -> Self {
-        self.shape.swap(0, 1);
-        self.strides.swap(0, 1);
+        self.shape.to_mut().swap(0, 1);
+        self.strides.to_mut().swap(0, 1);
         self
     }
 
@@ -79,7 +87,7 @@ impl<'a, E> View<'a, E> {
         debug_assert!(width == 1 || self.strides[self.shape.len() - 1] == 1, "the last axis is contiguous");
         let offset = leading
             .iter()
-            .zip(&self.strides)
+            .zip(&*self.strides)
             .fold(self.offset as isize, |offset, (&index, &stride)| offset + index as isize * stride);
         Rows { data: self.data, offset: offset as usize, stride, count, width }
     }
@@ -352,7 +360,7 @@ pub struct Integers {
 
 impl Integers {
     fn view(&self) -> View<'_, i64> {
-        View::contiguous(&self.values, self.shape.clone()).expect("as many numbers as the shape says")
+        View::contiguous(&self.values, &*self.shape).expect("as many numbers as the shape says")
     }
 }
 
@@ -385,6 +393,12 @@ impl Structure {
         };
         index.extend(step);
         index
+    }
+
+    /// Whether an array has `inner` axes for every step.
+    fn is_shape(&self, shape: &[usize], inner: &[usize]) -> bool {
+        let axes = self.outer.iter().chain(&self.padding[..1]).chain(inner);
+        shape.len() == self.outer.len() + 1 + inner.len() && shape.iter().eq(axes)
     }
 
     /// The shape of one array that has `inner` axes for every step.
@@ -581,8 +595,9 @@ impl<T> PerStep<T> {
 }
 
 fn starts(structure: &Structure) -> Vec<usize> {
-    let mut starts = vec![0];
+    let mut starts = Vec::with_capacity(structure.sequences() + 1);
     let mut end = 0;
+    starts.push(0);
     starts.extend(structure.steps.iter().map(|steps| {
         end += steps;
         end
@@ -638,11 +653,15 @@ pub fn rows_like<V: Viewed>(
                 let expected = format!("a list of {} arrays", structure.outer[0]);
                 return Err(Error::shape(name, view.shape(), expected));
             }
-            let expected = structure.shape(inner);
-            if view.shape() != expected {
-                return Err(Error::shape(name, view.shape(), tuple(&expected)));
+            if !structure.is_shape(view.shape(), inner) {
+                return Err(Error::shape(name, view.shape(), tuple(&structure.shape(inner))));
             }
-            rows.extend((0..structure.sequences()).map(|sequence| view.rows(&structure.index(sequence, None))));
+            let sequences = 0..structure.sequences();
+            match structure.outer[..] {
+                [] => rows.push(view.rows(&[])),
+                [_, group] => rows.extend(sequences.map(|sequence| view.rows(&[sequence / group, sequence % group]))),
+                _ => rows.extend(sequences.map(|sequence| view.rows(&[sequence]))),
+            }
         }
         Argument::List(views) => {
             if !structure.ragged && structure.outer.len() != 1 {
@@ -699,6 +718,15 @@ pub fn integers_per_step(
     argument: &Argument<Integers>,
     structure: &Structure,
 ) -> Result<PerStep<i64>, Error> {
+    if let Argument::Array(integers) = argument
+        && !structure.ragged
+        && structure.is_shape(&integers.shape, &[])
+    {
+        // They lie as they are wanted.
+        let mut values = reserve(integers.values.len())?;
+        values.extend_from_slice(&integers.values);
+        return Ok(PerStep { values, starts: starts(structure) });
+    }
     let views = match argument {
         Argument::Array(integers) => Argument::Array(integers.view()),
         Argument::List(items) => Argument::List(items.iter().map(Integers::view).collect()),
@@ -774,8 +802,14 @@ pub fn make_room<T>(vector: &mut Vec<T>, more: usize) -> Result<(), Error> {
     vector.try_reserve(more).map_err(|_| Error::Memory(more.saturating_mul(size_of::<T>())))
 }
 
-/// Zeros as working memory, untouched until they are used, or an error.
+/// Zeros as working memory, untouched until they are used where they are many, or an error.
 pub fn zeros<T: bytemuck::Zeroable>(length: usize) -> Result<Vec<T>, Error> {
+    // What was freed a moment ago is given out again at once, unless it must come zeroed.
+    if length.saturating_mul(size_of::<T>()) <= 1024 {
+        let mut vector = reserve(length)?;
+        vector.resize_with(length, T::zeroed);
+        return Ok(vector);
+    }
     bytemuck::allocation::try_zeroed_vec(length).map_err(|()| Error::Memory(length.saturating_mul(size_of::<T>())))
 }
 

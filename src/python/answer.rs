@@ -59,9 +59,9 @@ where
     let sequences = loss.sequences();
     let structure = &sequences.structure;
     let inner = if term == Term::Number { sequences.inner() } else { &[] };
-    let float = numpy::dtype::<<L::Element as Element>::Float>(py);
+    let float = || numpy::dtype::<<L::Element as Element>::Float>(py);
     let mut values = match reducer.reduction() {
-        Reduction::None => Some(Results::new(py, &float, structure, term, inner)?),
+        Reduction::None => Some(Results::new(py, &float(), structure, term, inner)?),
         _ => None,
     };
     let upstream_argument = match request {
@@ -85,7 +85,7 @@ where
         (Reduced::Terms, Some(values)) => values.into_object(py, structure, term)?,
         (Reduced::Number(number), _) => PyFloat::new(py, number).into_any(),
         (Reduced::Sequences(sums), _) => {
-            let mut results = Results::new(py, &float, structure, Term::Sequence, &[])?;
+            let mut results = Results::new(py, &float(), structure, Term::Sequence, &[])?;
             let numbers = results.arrays[0].numbers::<<L::Element as Element>::Float>();
             for (number, sum) in numbers.iter_mut().zip(sums) {
                 *number = Float::from_f64(sum);

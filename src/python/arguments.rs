@@ -1,12 +1,13 @@
 //! From what a Python caller may pass to checked arguments: arrays of any layout, lists, lists of arrays, tensors.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple, PyType};
+use pyo3::types::{PyList, PyString, PyTuple, PyType};
 
 use super::array::{Array, Kind, Plain};
 use super::sum::LossSum;
@@ -176,8 +177,9 @@ pub(super) fn number(name: &str, object: &Bound<'_, PyAny>) -> PyResult<f64> {
 }
 
 /// An option that is a word.
-pub(super) fn word(name: &str, object: &Bound<'_, PyAny>) -> PyResult<String> {
-    object.extract().map_err(|_| unexpected(name, object, "a string"))
+pub(super) fn word<'a>(name: &str, object: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, str>> {
+    let word = object.cast::<PyString>().ok().and_then(|word| word.to_cow().ok());
+    word.ok_or_else(|| unexpected(name, object, "a string"))
 }
 
 /// An option that is true or false.

@@ -86,7 +86,7 @@ pub(super) use with_element;
 pub(super) struct Array<'py> {
     pub(super) object: Bound<'py, PyUntypedArray>,
     pub(super) shape: Vec<usize>,
-    /// In bytes.
+    /// In numbers.
     strides: Vec<isize>,
     pointer: *const u8,
     itemsize: usize,
@@ -122,6 +122,9 @@ impl<'py> Array<'py> {
                 return None;
             }
         }
+        for stride in &mut strides {
+            *stride /= itemsize.max(1) as isize;
+        }
         Some(Self { object: object.clone(), shape, strides, pointer, itemsize })
     }
 
@@ -136,7 +139,7 @@ impl<'py> Array<'py> {
         }
         let (mut before, mut behind) = (0usize, self.itemsize);
         for (&length, &stride) in self.shape.iter().zip(&self.strides) {
-            let reach = (length - 1).checked_mul(stride.unsigned_abs())?;
+            let reach = (length - 1).checked_mul(stride.unsigned_abs())?.checked_mul(self.itemsize)?;
             if stride < 0 {
                 before = before.checked_add(reach)?;
             } else {
@@ -154,7 +157,6 @@ impl<'py> Array<'py> {
     /// The numbers as `T`, which must be what the dtype says.
     pub(super) fn view<T: Plain>(&self) -> View<'_, T> {
         assert_eq!(size_of::<T>(), self.itemsize, "the element type must be that of the array");
-        let strides = self.strides.iter().map(|stride| stride / self.itemsize as isize).collect();
         let (data, offset): (&[T], usize) = match self.reach() {
             None => (&[], 0),
             Some((before, behind)) => {
@@ -169,7 +171,7 @@ impl<'py> Array<'py> {
                 (data, before / self.itemsize)
             }
         };
-        View::new(data, offset, self.shape.clone(), strides).expect("NumPy's strides stay within its memory")
+        View::new(data, offset, &*self.shape, &*self.strides).expect("NumPy's strides stay within its memory")
     }
 
     /// The same, for whichever type of floats it holds.

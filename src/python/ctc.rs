@@ -10,7 +10,7 @@ use pyo3::types::PyList;
 use super::answer::{Request, Term, answer, is_in_place};
 use super::arguments::{Floats, flag, integer, integer_array, integers, number, reducer, word};
 use super::array::with_element;
-use super::losses::{addresses, class_numbers, layout_axes, lengths_of};
+use super::losses::{addresses, class_numbers, layout_axes, truncate};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::{Argument, Axes, Labels, Sequences, blank as blank_class, reserve, rows_like};
@@ -105,8 +105,7 @@ macro_rules! with_ctc {
         let $others = addresses([view.as_ref()]);
         with_element!($first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &$first.typed(), axes, false)?;
-            let lengths = lengths_of("input_lengths", input_lengths.as_ref(), &sequences.structure)?;
-            sequences.truncate(&lengths);
+            truncate(&mut sequences, "input_lengths", input_lengths.as_ref())?;
             if is_in_place($gradient, &$first, &$others) {
                 sequences.read_in_place();
             }

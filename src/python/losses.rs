@@ -32,6 +32,18 @@ pub(super) fn lengths_of(name: &str, argument: Option<&Object<'_>>, structure: &
     Ok(lengths(name, integers.as_ref(), structure)?)
 }
 
+/// Leaves of every sequence its valid steps.
+pub(super) fn truncate<E: Element>(
+    sequences: &mut Sequences<'_, E>,
+    name: &str,
+    lengths: Option<&Object<'_>>,
+) -> PyResult<()> {
+    if lengths.is_some() {
+        sequences.truncate(&lengths_of(name, lengths, &sequences.structure)?);
+    }
+    Ok(())
+}
+
 fn mask_of_steps(mask: Option<&Mask<'_>>, structure: &Structure) -> Result<Option<PerStep<bool>>, Error> {
     mask.map(|mask| mask_per_step("mask", &mask.views(), structure)).transpose()
 }
@@ -83,7 +95,7 @@ pub(super) fn cross_entropy_loss<'py>(
         let others = addresses([distributions.as_ref()]);
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, false)?;
-            sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+            truncate(&mut sequences, "lengths", lengths.as_ref())?;
             if is_in_place(&gradient, &first, &others) {
                 sequences.read_in_place();
             }
@@ -145,7 +157,7 @@ pub(super) fn policy_gradient_logits<'py>(
         let request = Some((py.None().into_bound(py), out));
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, true)?;
-            sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+            truncate(&mut sequences, "lengths", lengths.as_ref())?;
             if is_in_place(&request, &first, &[]) {
                 sequences.read_in_place();
             }
@@ -190,7 +202,7 @@ pub(super) fn token_log_probs<'py>(
         let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, true)?;
-            sequences.truncate(&lengths_of("lengths", lengths.as_ref(), &sequences.structure)?);
+            truncate(&mut sequences, "lengths", lengths.as_ref())?;
             let structure = &sequences.structure;
             let actions = Actions {
                 ids: integers_per_step("targets", &targets, structure)?,
