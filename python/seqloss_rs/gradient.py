@@ -49,16 +49,26 @@ class ValueAndGrad(Generic[P, R]):
         first = code.co_argcount - len(values)
         self._optional = list(zip(range(first, code.co_argcount), code.co_varnames[first:], values, strict=False))
         self._arguments = arguments
+        # What follows so many arguments, where all of it can be handed on by position, which is faster than by name.
+        self._rest: dict[int, tuple[Any, ...]] = {}
+        if (*code.co_varnames[: code.co_argcount], *self._defaults) == _parameters(name):
+            options = tuple(self._defaults.values())
+            for count in range(first, code.co_argcount + 1):
+                self._rest[count] = (*values[count - first :], *options)
         self.__wrapped__ = loss
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Any]:
         """Return (value, gradient)."""
         arguments = self._arguments + args
+        result: tuple[R, Any]
+        if not kwargs and (rest := self._rest.get(len(arguments))) is not None:
+            result = self._native((self.grad_output, self.out), *arguments, *rest)
+            return result
         keywords = self._defaults | kwargs
         for place, name, default in self._optional:
             if place >= len(arguments):
                 keywords.setdefault(name, default)
-        result: tuple[R, Any] = self._native((self.grad_output, self.out), *arguments, **keywords)
+        result = self._native((self.grad_output, self.out), *arguments, **keywords)
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,6 +91,13 @@ def _native_of(name: str) -> Callable[..., Any]:
     """Return the native function of a loss, which takes (grad_output, out) before the arguments of the loss."""
     own: Callable[..., Any] | None = getattr(_native, name, None)
     return own or partial(_native.pointwise_loss, name.removesuffix("_loss"))
+
+
+def _parameters(name: str) -> tuple[str, ...]:
+    """Return the names of what the native function of a loss takes after (grad_output, out)."""
+    function: Any = getattr(_native, name, _native.pointwise_loss)
+    names = (function.__text_signature__ or "()").strip("()").split(", ")
+    return tuple(name for name in names if name not in ("curve", "gradient", "**parameters"))
 
 
 def value_and_grad(
