@@ -60,7 +60,6 @@ fn describe(level: Level) -> &'static str {
     match level {
         Level::Avx512(_) => "avx512",
         Level::Avx2(_) => "avx2",
-        Level::Sse4_2(_) => "sse4.2",
         _ => "baseline",
     }
 }
