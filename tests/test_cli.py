@@ -277,7 +277,8 @@ def test_lengths_and_terms_are_those_that_count(samples: Samples, program: Progr
         assert terms == LENGTHS
     assert summary["terms"] == sum(terms)
     assert summary["mean_per_term"] == pytest.approx(summary["sum"] / sum(terms))
-    if samples.loss == "cross_entropy":
+    assert ("perplexity" in summary) == (samples.loss == "cross_entropy" and "label_smoothing" not in samples.options)
+    if "perplexity" in summary:
         assert summary["perplexity"] == pytest.approx(math.exp(summary["mean_per_term"]))
 
 
@@ -292,6 +293,27 @@ def test_cross_entropy_leaves_out_what_is_to_be_ignored(program: Program, tmp_pa
         logits, targets, ignore_index=-1, class_weights=np.array([1.0, 2.0, 1.0, 0.5]), reduction="sequence"
     )
     np.testing.assert_allclose([line["loss"] for line in lines], expected, rtol=1e-12)
+
+
+def test_perplexity_is_that_of_the_weighted_mean(program: Program, tmp_path: Path) -> None:
+    data, output = tmp_path / "data.npz", tmp_path / "out.jsonl"
+    generator = np.random.default_rng(3)
+    arrays: dict[str, Any] = {
+        "logits": generator.normal(size=(4, 3, 5)),
+        "targets": generator.integers(0, 5, (4, 3)),
+        "weights": generator.random((4, 3)),
+        "class_weights": np.arange(1.0, 6.0),
+        "lengths": np.array([3, 1, 2, 3]),
+    }
+    np.savez(data, **arrays)
+    summary = program("score", "cross_entropy", data, "-o", output).summary
+    mean = seqloss_rs.cross_entropy_loss(**arrays)
+    assert summary["mean_per_term"] == pytest.approx(mean, rel=1e-12)
+    assert summary["perplexity"] == pytest.approx(math.exp(mean), rel=1e-12)
+    # A smoothed loss is no logarithm of a probability.
+    smoothed = program("score", "cross_entropy", data, "--label-smoothing", 0.1, "-o", output).summary
+    assert "perplexity" not in smoothed
+    assert smoothed["mean_per_term"] > 0
 
 
 def test_a_flag_of_numbers_weights_the_classes(program: Program, tmp_path: Path) -> None:

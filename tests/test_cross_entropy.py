@@ -327,3 +327,32 @@ def test_policy_gradient_forms() -> None:
     np.testing.assert_allclose(policy_gradient_logits(x, ids, -coefficients), other, atol=1e-6)
     with pytest.raises(ValueError, match=r"ids\[0, 0, 0\] is 9, which is not a class in 0..6|ids\[0, 0\] is 9"):
         policy_gradient_logits(x, np.full_like(ids, 9), coefficients)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_large_entropy_coefficient_beside_impossible_classes(dtype: Any) -> None:
+    for least in (-np.inf, np.finfo(dtype).min):
+        logits = np.array([[0.0, 1.0, least, -2.0, least]], dtype)
+        for entropy in (0.5, 2.0, -1000.0):
+            whole = seqloss_rs.policy_gradient_logits(logits, [1], [0.7], entropy=entropy)
+            part = seqloss_rs.policy_gradient_logits(logits[:, [0, 1, 3]], [1], [0.7], entropy=entropy)
+            np.testing.assert_array_equal(whole[:, [2, 4]], 0.0)
+            np.testing.assert_allclose(whole[:, [0, 1, 3]], part, rtol=1e-5)
+    alone = np.array([[0.0, -np.inf]], dtype)
+    np.testing.assert_array_equal(seqloss_rs.policy_gradient_logits(alone, [0], [1.0], entropy=2.0), 0.0)
+
+
+def test_logits_that_are_nan_rank_no_class_first() -> None:
+    logits = np.zeros((3, 10), np.float32)
+    logits[0], logits[1, 4] = np.nan, np.nan
+    found = seqloss_rs.token_log_probs(logits, [1, 2, 3])
+    assert found.rank.tolist() == [10, 10, 3]
+    assert np.isnan(found.log_probs[:2]).all()
+    assert found != seqloss_rs.token_log_probs(logits, [1, 2, 3])
+
+
+def test_targets_that_are_distributions_cannot_be_ignored_by_class() -> None:
+    targets = np.full((2, 4), 0.25)
+    with pytest.raises(ValueError, match="ignore_index is 0, which goes with targets that are classes"):
+        cross_entropy_loss(np.zeros((2, 4)), targets, ignore_index=0)
+    assert cross_entropy_loss(np.zeros((2, 4)), targets) == pytest.approx(np.log(4))

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import reference
@@ -116,6 +117,15 @@ def test_log_cosh_does_not_overflow_and_is_a_parabola_near_zero() -> None:
     )
     _, gradient = value_and_grad(seqloss_rs.log_cosh_loss)([1e30, -1e30, 1e-9, np.inf], [0.0] * 4, reduction="sum")
     np.testing.assert_allclose(gradient, [1, -1, 1e-9, 1], rtol=1e-6)
+
+
+def test_log_cosh_keeps_its_digits_near_zero() -> None:
+    for e in (1e-160, 3e-9, 1e-5, 1e-3, 0.0999, 0.1, 0.1001, 0.5, 3.0, 30.0):
+        value, gradient = value_and_grad(seqloss_rs.log_cosh_loss)([-e], [0.0], reduction="sum")
+        with mpmath.workdps(400):
+            truth = mpmath.log(mpmath.cosh(mpmath.mpf(e)))
+            assert abs(value - truth) <= 5e-14 * truth + 5e-324
+            assert abs(gradient[0] + mpmath.tanh(mpmath.mpf(e))) <= 1e-14 * e
 
 
 def test_keras_divides_a_weighted_sum_by_the_number_of_elements() -> None:

@@ -56,12 +56,12 @@ def cross_entropy_loss(
     class_weights : (C,) floats, optional
         A factor for each class.
     ignore_index : int
-        Steps with this target are not valid.
+        Steps with this target are not valid. Targets that are distributions have none: 0 or more is an error then.
     label_smoothing : float
         ε in [0, 1]: targets become (1 − ε) q + ε / C.
     label_smoothing_over : {"all", "others", "finite"}
         Which classes share ε evenly: all of them, as in torch; all but the target, which has 1 − ε, as in fairseq [1]_;
-        or those whose probability is not 0, for vocabularies that are masked with −inf (the others then cost nothing,
+        or those whose logit is above −inf, for vocabularies that are masked with −inf (the others then cost nothing,
         where "all" gives inf as torch does).
     z_loss : float
         ζ ≥ 0: adds ζ (ln Σⱼ exp(xⱼ))² to each step [2]_; it is not multiplied by class weights.

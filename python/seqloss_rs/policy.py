@@ -14,7 +14,7 @@ from ._types import Array, Floats, Integers, Lengths, Mask
 __all__ = ["TokenLogProbs", "policy_gradient_logits", "token_log_probs"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenLogProbs:
     """What :func:`token_log_probs` returns: arrays of the shape of the targets, or lists of them for a list of logits.
 
@@ -25,12 +25,13 @@ class TokenLogProbs:
     entropy : float32 (float64 for float64 logits)
         Entropy of the distribution in nats; 0 for a step that is not valid.
     argmax : int64
-        The class with the largest probability, the first of equals; -1 for a step that is not valid.
+        The class with the largest probability, the first of equals; -1 for a step that is not valid, and where all
+        logits are NaN.
     max_log_probs : float32 (float64 for float64 logits)
         Its log-probability; 0 for a step that is not valid.
     rank : int64
         How many classes come before the target when they are sorted by falling probability, equal ones by their number:
-        0 where the target is `argmax`; -1 for a step that is not valid.
+        0 where the target is `argmax`; C where logits are NaN or +inf; -1 for a step that is not valid.
     """
 
     log_probs: Any

@@ -267,6 +267,10 @@ impl Options {
             let name = if self.z_loss == 0.0 { self.transform.name() } else { "z_loss" };
             return Err(Error::Value(format!("{name} goes with scores=\"logits\"")));
         }
+        if are_distributions && self.ignore_index >= 0 {
+            let message = format!("ignore_index is {}, which goes with targets that are classes", self.ignore_index);
+            return Err(Error::Value(message));
+        }
         if are_distributions && (!self.is_plain() || self.smoothed == Smoothed::Others) {
             let name = match (self.focal_gamma != 0.0, self.is_plain()) {
                 (true, _) => "focal_gamma",

@@ -6,7 +6,7 @@
 //! | mean absolute error | ∣e∣ | sign(e), 0 at e = 0 |
 //! | Huber | ½ e² for ∣e∣ ≤ δ, else δ (∣e∣ − ½ δ) | e within ±δ |
 //! | smooth L1 | ½ e² / β for ∣e∣ < β, else ∣e∣ − ½ β | e / β within ±1 |
-//! | log-cosh | ∣e∣ + ln(1 + exp(−2 ∣e∣)) − ln 2 | tanh(e) |
+//! | log-cosh | ∣e∣ + ln(1 + exp(−2 ∣e∣)) − ln 2, near 0 its series | tanh(e) |
 //! | quantile (pinball) | f max(−q e, (1 − q) e) | −f q for e < 0, f (1 − q) for e > 0, 0 at e = 0 |
 //! | squared logarithmic error | (ln(1 + p) − ln(1 + t))² | 2 (ln(1 + p) − ln(1 + t)) / (1 + p) |
 //! | absolute percentage error | f ∣e∣ / max(∣t∣, ε) | f sign(e) / max(∣t∣, ε) |
@@ -22,7 +22,7 @@ use fearless_simd::f64x8;
 use fearless_simd::prelude::*;
 
 use crate::float::Float;
-use crate::simd::elementary::{exp, ln};
+use crate::simd::elementary::{exp, ln, tanh};
 
 /// What a term is made of.
 #[derive(Debug, Clone, Copy)]
@@ -174,16 +174,22 @@ pub struct LogCosh;
 impl Smooth for LogCosh {
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let constant = |value: f64| f64x8::splat(simd, value);
         let e = (at.prediction - at.target).abs();
-        let u = exp(simd, e * f64x8::splat(simd, -2.0));
-        e + (ln(simd, u + f64x8::splat(simd, 1.0)) - f64x8::splat(simd, std::f64::consts::LN_2))
+        let u = exp(simd, e * constant(-2.0));
+        let far = e + (ln(simd, u + constant(1.0)) - constant(std::f64::consts::LN_2));
+        // Near 0, where that loses all digits: e²/2 − e⁴/12 + e⁶/45 − …
+        let z = e * e;
+        let mut near = constant(-691.0 / 935_550.0);
+        for term in [31.0 / 14_175.0, -17.0 / 2520.0, 1.0 / 45.0, -1.0 / 12.0, 0.5] {
+            near = near.mul_add(z, constant(term));
+        }
+        e.simd_lt(constant(0.1)).select(near * z, far)
     }
 
     #[inline(always)]
     fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
-        let e = at.prediction - at.target;
-        let (u, one) = (exp(simd, e.abs() * f64x8::splat(simd, -2.0)), f64x8::splat(simd, 1.0));
-        sign(simd, e) * ((one - u) / (one + u))
+        tanh(simd, at.prediction - at.target)
     }
 }
 

@@ -416,7 +416,7 @@ fn write<F: Float>(
         let mut own = -slopes.probability * rest + (slopes.probability - slopes.own - slopes.spread - q);
         if slopes.distance != 0.0 {
             let distance = (reading.row[class].to_f64() - maximum).max(f64::MIN);
-            own += slopes.distance * distance * softmax::exp_of(distance) / sum;
+            own += slopes.distance * (distance * softmax::exp_of(distance)) / sum;
         }
         out[class] = F::from_f64(factor * own);
     }

@@ -237,7 +237,12 @@ pub fn token_log_probs<E: Element>(
                 result.max_log_probs[local] = Float::from_f64(largest);
                 result.argmax[local] = dispatch!(level(), simd => rows::position_in(simd, reading.row, maximum))
                     .map_or(-1, |place| place as i64);
-                result.rank[local] = softmax::rank(reading.row, action) as i64;
+                // Among NaN nothing has a place: the target is in no top k.
+                let rank = match reading.softmax.sum.is_nan() {
+                    true => reading.row.len(),
+                    false => softmax::rank(reading.row, action),
+                };
+                result.rank[local] = rank as i64;
             })?;
         }
         Ok(())

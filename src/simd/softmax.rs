@@ -239,7 +239,11 @@ fn finish_with_distance_in<T: Lanes, S: Simd>(
     let least = T::Vector::<S>::splat(simd, T::LEAST);
     for ((block, out), &shift) in row.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).zip(shifts) {
         let factor = splat(if shift == maximum { 1.0 } else { exp(simd, shift - maximum) });
-        let finished = |x: T::Vector<S>, e: T::Vector<S>| e * factor * (x - middle).max(least).mul_add(slope, rate);
+        // The exponential first: a distance of −∞ times a slope above 1 has no number, and e is 0 there.
+        let finished = |x: T::Vector<S>, e: T::Vector<S>| {
+            let e = e * factor;
+            (e * slope).mul_add((x - middle).max(least), e * rate)
+        };
         let length = block.len();
         let rest = length % T::LANES;
         for (x, e) in block.chunks_exact(T::LANES).zip(out.chunks_exact_mut(T::LANES)) {

@@ -180,8 +180,10 @@ def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[
     totals = loss.call(batch, options, "sequence")
     effective = {**batch.options, **options}
     ignored, omits_nan = effective.get("ignore_index"), effective.get("nan") == "omit"
+    class_weights = effective.get("class_weights", batch.arguments.get("class_weights"))
+    changes = ("label_smoothing", "z_loss", "focal_gamma", "poly_epsilon")
     fields: Fields = []
-    valid_terms = 0
+    valid_terms, valid_weight = 0, 0.0
     for position in np.ndindex(totals.shape):
         sample = _sample(batch, position, totals.shape)
         values = np.asarray(sample[loss.first.name])
@@ -203,8 +205,27 @@ def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[
         fields.append(
             {**member, "length": length, "terms": terms, "sequence_mean": total / terms if terms else math.nan}
         )
-        valid_terms += terms if math.isfinite(total) else 0
-    return Scored(totals.ravel(), fields, {"terms": valid_terms})
+        if math.isfinite(total):
+            valid_terms += terms
+            valid_weight += _weight(sample, valid, class_weights)
+    tallies = {
+        "terms": valid_terms,
+        "weight": valid_weight,
+        "changes": sum(bool(effective.get(name)) for name in changes),
+    }
+    return Scored(totals.ravel(), fields, tallies)
+
+
+def _weight(sample: Mapping[str, Any], valid: Any, class_weights: Any) -> float:
+    """Return what the valid terms of a sample count for in a mean."""
+    factors = np.ones(valid.shape)
+    if sample.get("weights") is not None:
+        weights = np.asarray(sample["weights"], np.float64)
+        factors *= weights.reshape(weights.shape + (1,) * (valid.ndim - weights.ndim))
+    if class_weights is not None and np.issubdtype(np.asarray(sample["targets"]).dtype, np.integer):
+        # A target that is not valid may be no class.
+        factors *= np.asarray(class_weights, np.float64)[np.where(valid, np.asarray(sample["targets"]), 0)]
+    return math.fsum(factors[valid])
 
 
 def _sample(batch: Batch, position: tuple[int, ...], shape: tuple[int, ...]) -> dict[str, Any]:
@@ -222,15 +243,17 @@ def _sample(batch: Batch, position: tuple[int, ...], shape: tuple[int, ...]) -> 
 
 
 def conclude_steps(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
-    """Add the mean over all terms, whatever sequence they belong to."""
-    terms = tallies["terms"]
-    return {"terms": terms, "mean_per_term": total / terms if terms else math.nan}
+    """Add the mean over all terms, whatever sequence they belong to, each by its weight."""
+    weight = tallies["weight"]
+    return {"terms": tallies["terms"], "mean_per_term": total / weight if weight else math.nan}
 
 
 def conclude_cross_entropy(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
-    """Add the same, and as perplexity."""
+    """Add the same, and as perplexity where nothing was added to the logarithms of probabilities."""
     summary = conclude_steps(tallies, total, options)
     mean = summary["mean_per_term"]
+    if tallies["changes"]:
+        return summary
     # Beyond 709 the exponential has no double; infinity is what it rounds to.
     return {**summary, "perplexity": math.exp(mean) if not mean > 709 else math.inf}
 
