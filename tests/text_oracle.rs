@@ -60,7 +60,7 @@ fn pairs_of_ids(samples: &[Sample<i64>]) -> Pairs {
     };
     let counts: Vec<usize> = samples.iter().map(|(_, references)| references.len()).collect();
     let hypotheses = arena(samples.iter().map(|(hypothesis, _)| hypothesis).collect());
-    Pairs::new(hypotheses, arena(samples.iter().flat_map(|(_, references)| references).collect()), &counts).unwrap()
+    Pairs::new(hypotheses, arena(samples.iter().flat_map(|(_, references)| references).collect()), &counts, 1).unwrap()
 }
 
 fn pairs_of_strings(samples: &[(String, Vec<String>)]) -> Pairs {
@@ -71,7 +71,7 @@ fn pairs_of_strings(samples: &[(String, Vec<String>)]) -> Pairs {
     };
     let counts: Vec<usize> = samples.iter().map(|(_, references)| references.len()).collect();
     let hypotheses = arena(samples.iter().map(|(hypothesis, _)| hypothesis).collect());
-    Pairs::new(hypotheses, arena(samples.iter().flat_map(|(_, references)| references).collect()), &counts).unwrap()
+    Pairs::new(hypotheses, arena(samples.iter().flat_map(|(_, references)| references).collect()), &counts, 1).unwrap()
 }
 
 fn rows<M: Metric>(metric: &M, pairs: &Pairs) -> Vec<Vec<i64>> {

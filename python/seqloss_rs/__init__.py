@@ -26,6 +26,7 @@ from .forecast import crps, interval_coverage, mase, rmse, rmsse, wape
 from .gradient import value_and_grad
 from .losses import cross_entropy_loss, ctc_loss, reinforce_loss
 from .machine import get_num_threads, set_num_threads, show_config
+from .metrics import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore
 from .pointwise import (
     gaussian_nll_loss,
     huber_loss,
@@ -41,7 +42,7 @@ from .pointwise import (
 )
 from .policy import TokenLogProbs, policy_gradient_logits, token_log_probs
 from .sums import LossSum
-from .text import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore, bleu_loss, rouge_loss
+from .text import bleu_loss, rouge_loss
 from .windows import DocumentScores, SequenceWindows, WindowBatch, sequence_windows
 
 __all__ = [

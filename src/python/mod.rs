@@ -13,6 +13,7 @@ mod losses;
 mod pointwise;
 mod sum;
 mod text;
+mod texts;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -75,21 +75,32 @@ impl Texts {
 pub struct Pairs {
     hypotheses: Texts,
     references: Texts,
-    /// Where the references of each hypothesis end.
+    /// Where each set of references ends.
     ends: Vec<usize>,
+    /// How many hypotheses, one after another, are compared with the same set.
+    rollouts: usize,
 }
 
 impl Pairs {
-    /// `counts[i]` is how many of the `references`, which follow one another, belong to hypothesis `i`.
-    pub fn new(hypotheses: Texts, references: Texts, counts: &[usize]) -> Result<Self, Error> {
-        if counts.len() != hypotheses.len() {
-            let (hypotheses, references) = (hypotheses.len(), counts.len());
+    /// `counts[i]` is how many of the `references`, which follow one another, belong to set `i`, and so to hypotheses
+    /// `i · rollouts` and those after it.
+    pub fn new(hypotheses: Texts, references: Texts, counts: &[usize], rollouts: usize) -> Result<Self, Error> {
+        if rollouts == 0 {
+            return Err(Error::Value("hypotheses has no item for each set of references, expected at least 1".into()));
+        }
+        if !hypotheses.len().is_multiple_of(rollouts) {
+            let hypotheses = hypotheses.len();
+            return Err(Error::Value(format!("hypotheses has length {hypotheses}, expected a multiple of {rollouts}")));
+        }
+        if counts.len() != hypotheses.len() / rollouts {
+            let (hypotheses, references) = (hypotheses.len() / rollouts, counts.len());
             // Whoever comes from sacrebleu may have one list for each position among the references.
             let transposed = references > 0 && hypotheses > 1 && counts.iter().all(|&count| count == hypotheses);
             let hint =
                 if transposed { "; if these are streams of references, pass list(zip(*references))" } else { "" };
+            let each = if rollouts == 1 { "hypothesis".to_owned() } else { format!("{rollouts} hypotheses") };
             return Err(Error::Value(format!(
-                "references has length {references}, expected {hypotheses}, one item for each hypothesis{hint}"
+                "references has length {references}, expected {hypotheses}, one item for each {each}{hint}"
             )));
         }
         if let Some(index) = counts.iter().position(|&count| count == 0) {
@@ -104,18 +115,18 @@ impl Pairs {
         }
         let mut end = 0;
         let ends: Vec<usize> = counts.iter().map(|count| (end += count, end).1).collect();
-        assert_eq!(end, references.len(), "every reference belongs to a hypothesis");
-        Ok(Self { hypotheses, references, ends })
+        assert_eq!(end, references.len(), "every reference belongs to a set");
+        Ok(Self { hypotheses, references, ends, rollouts })
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.hypotheses.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.hypotheses.is_empty()
     }
 
     /// Whether they are token ids.
@@ -128,26 +139,39 @@ impl Pairs {
         self.hypotheses.bytes() + self.references.bytes()
     }
 
-    /// Reads one of them; `read` cuts a string into tokens.
+    /// Reads one of them into a `pair` that has read none but of these; `read` cuts a string into tokens. References that
+    /// the pair holds already are not read again.
     pub fn read(&self, index: usize, read: impl Fn(&str, &mut Pair), pair: &mut Pair) {
-        pair.clear();
-        self.hypotheses.read(index, &read, pair);
-        let first = if index == 0 { 0 } else { self.ends[index - 1] };
-        for reference in first..self.ends[index] {
-            self.references.read(reference, &read, pair);
+        let set = index / self.rollouts;
+        if pair.set == Some(set) {
+            pair.drop_hypothesis();
+        } else {
+            pair.clear();
+            let first = if set == 0 { 0 } else { self.ends[set - 1] };
+            for reference in first..self.ends[set] {
+                self.references.read(reference, &read, pair);
+            }
+            pair.set = Some(set);
         }
+        self.hypotheses.read(index, &read, pair);
     }
 }
 
 /// A hypothesis and its references as numbers below [`Self::distinct`].
+///
+/// The references are read first, and number their tokens; the hypothesis looks its own up. What no reference has can match
+/// nothing, so all of that gets one number.
 #[derive(Default)]
 pub struct Pair {
     vocabulary: Vocabulary,
+    /// The references, one after another, and then the hypothesis.
     tokens: Vec<u32>,
     /// Where each line ends in `tokens`; a text without line breaks is one line.
     line_ends: Vec<usize>,
     /// Where each text ends in `line_ends`.
     text_ends: Vec<usize>,
+    /// Which references have been read.
+    set: Option<usize>,
     /// What a tokenizer needs while it reads.
     pub buffer: Vec<u8>,
 }
@@ -155,7 +179,11 @@ pub struct Pair {
 impl Pair {
     /// Appends a token to the text under way.
     pub fn token(&mut self, bytes: &[u8]) {
-        self.tokens.push(self.vocabulary.number(bytes));
+        let number = match self.set {
+            None => self.vocabulary.number(bytes),
+            Some(_) => self.vocabulary.find(bytes).unwrap_or(self.vocabulary.len() as u32),
+        };
+        self.tokens.push(number);
     }
 
     /// Ends a line of the text under way.
@@ -173,11 +201,18 @@ impl Pair {
         self.tokens.clear();
         self.line_ends.clear();
         self.text_ends.clear();
+        self.set = None;
     }
 
-    /// How many different tokens there are.
+    fn drop_hypothesis(&mut self) {
+        self.text_ends.pop();
+        self.line_ends.truncate(self.text_ends.last().copied().unwrap_or(0));
+        self.tokens.truncate(self.line_ends.last().copied().unwrap_or(0));
+    }
+
+    /// All numbers are below.
     pub fn distinct(&self) -> usize {
-        self.vocabulary.ends.len()
+        self.vocabulary.len() + 1
     }
 
     /// How many tokens there are in all.
@@ -192,12 +227,12 @@ impl Pair {
 
     /// The hypothesis.
     pub fn hypothesis(&self) -> Text<'_> {
-        self.text(0)
+        self.text(self.text_ends.len() - 1)
     }
 
     /// The references; there is at least one.
     pub fn references(&self) -> impl ExactSizeIterator<Item = Text<'_>> + Clone {
-        (1..self.text_ends.len()).map(|index| self.text(index))
+        (0..self.text_ends.len() - 1).map(|index| self.text(index))
     }
 
     fn text(&self, index: usize) -> Text<'_> {
@@ -255,19 +290,41 @@ impl Default for Vocabulary {
 }
 
 impl Vocabulary {
-    /// The number of a token.
+    /// The number of a token, which is a new one where the token was not known.
     #[inline]
     pub fn number(&mut self, token: &[u8]) -> u32 {
         let hash = self.hash(token);
+        self.look(token, hash).unwrap_or_else(|place| self.add(token, hash, place))
+    }
+
+    /// The number of a token that is known.
+    #[inline]
+    pub fn find(&self, token: &[u8]) -> Option<u32> {
+        self.look(token, self.hash(token)).ok()
+    }
+
+    /// How many tokens are known.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The number of a token, or where it would have its place.
+    #[inline]
+    fn look(&self, token: &[u8], hash: u64) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
         let mut place = hash as usize & mask;
         while let Some(known) = self.slots[place].checked_sub(1) {
             if self.hashes[known as usize] == hash && self.token(known as usize) == token {
-                return known;
+                return Ok(known);
             }
             place = (place + 1) & mask;
         }
-        self.add(token, hash, place)
+        Err(place)
     }
 
     /// Forgets all tokens; takes time for those only that there are.
@@ -360,7 +417,7 @@ mod tests {
             let ends = texts.iter().map(|text| (end += text.len(), end).1).collect();
             Texts::Strings(Arena::new(texts.concat(), ends))
         };
-        let pairs = Pairs::new(strings(&["a b\nc", ""]), strings(&["", "c\n\nb", "x y"]), &[2, 1]).unwrap();
+        let pairs = Pairs::new(strings(&["a b\nc", ""]), strings(&["", "c\n\nb", "x y"]), &[2, 1], 1).unwrap();
         let read = |text: &str, pair: &mut Pair| {
             for (index, line) in text.split('\n').enumerate() {
                 if index > 0 {
@@ -371,25 +428,35 @@ mod tests {
         };
         let mut pair = Pair::default();
         pairs.read(0, read, &mut pair);
-        assert_eq!(pair.hypothesis().tokens(), [0, 1, 2]);
-        assert_eq!(pair.hypothesis().lines().collect::<Vec<_>>(), [&[0, 1][..], &[2]]);
+        assert_eq!(pair.hypothesis().tokens(), [2, 1, 0]);
+        assert_eq!(pair.hypothesis().lines().collect::<Vec<_>>(), [&[2, 1][..], &[0]]);
         let references: Vec<Text<'_>> = pair.references().collect();
         assert!(references[0].tokens().is_empty());
-        assert_eq!(references[1].tokens(), [2, 1]);
-        assert_eq!(references[1].lines().collect::<Vec<_>>(), [&[2][..], &[], &[1]]);
+        assert_eq!(references[1].tokens(), [0, 1]);
+        assert_eq!(references[1].lines().collect::<Vec<_>>(), [&[0][..], &[], &[1]]);
         pairs.read(1, read, &mut pair);
         assert!(pair.hypothesis().tokens().is_empty());
         assert_eq!(pair.references().map(|text| text.tokens().to_vec()).collect::<Vec<_>>(), [[0, 1]]);
+        // Two hypotheses for the same references, which are read once.
+        let pairs = Pairs::new(strings(&["b a b", "a"]), strings(&["a", "a b"]), &[2], 2).unwrap();
+        for (index, hypothesis) in [&[1, 0, 1][..], &[0]].into_iter().enumerate() {
+            pairs.read(index, read, &mut pair);
+            assert_eq!(pair.hypothesis().tokens(), hypothesis);
+            assert_eq!(pair.references().map(|text| text.tokens().to_vec()).collect::<Vec<_>>(), [&[0][..], &[0, 1]]);
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
         let ids = |count| Texts::Ids(Arena::new(vec![], vec![0; count]));
-        let message = |references, counts: &[usize]| Pairs::new(ids(2), references, counts).unwrap_err().to_string();
+        let message = |references, counts: &[usize]| Pairs::new(ids(2), references, counts, 1).unwrap_err().to_string();
         assert_eq!(message(ids(1), &[1]), "references has length 1, expected 2, one item for each hypothesis");
         assert!(message(ids(2), &[2]).ends_with("pass list(zip(*references))"));
         assert_eq!(message(ids(1), &[1, 0]), "references[1] is empty, expected at least one reference");
         let strings = Texts::Strings(Arena::new(String::new(), vec![0; 2]));
         assert!(message(strings, &[1, 1]).contains("both"));
+        let rollouts = |count| Pairs::new(ids(6), ids(2), &[1, 1], count).unwrap_err().to_string();
+        assert_eq!(rollouts(2), "references has length 2, expected 3, one item for each 2 hypotheses");
+        assert_eq!(rollouts(4), "hypotheses has length 6, expected a multiple of 4");
     }
 }
