@@ -52,7 +52,8 @@ def mse_loss(
     mask : booleans of the shape of `predictions`, with or without D, optional
         The valid elements; NaN elsewhere changes nothing, and the gradient there is exactly 0.
     weights : floats of the shape of `predictions`, with or without D, optional
-        A factor for each element.
+        A factor for each element, in the range of float64 whatever `predictions` are. An element of weight 0 is not
+        valid, as if `mask` left it out.
     nan : {"propagate", "omit"}
         "omit": an element whose prediction or target is NaN is not valid, as if `mask` left it out.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}

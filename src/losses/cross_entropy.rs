@@ -82,7 +82,7 @@ impl Smoothed {
 pub struct Options {
     /// The valid steps.
     pub mask: Option<PerStep<bool>>,
-    /// A factor for every step.
+    /// A factor for every step; those of factor 0 are not valid.
     pub weights: Option<PerStep<f64>>,
     /// A factor for every class.
     pub class_weights: Option<Vec<f64>>,
@@ -180,7 +180,9 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
             Targets::Classes(targets) => targets.of(sequence)[step] == self.options.ignore_index,
             Targets::Distributions(_) => false,
         };
-        !ignored && self.options.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
+        !ignored
+            && self.options.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
+            && self.weight(sequence, step) != 0.0
     }
 
     #[inline]

@@ -2,7 +2,8 @@
 //!
 //! L = Σ w ℓ(p, t)          ∂L/∂p = w ∂ℓ/∂p
 //!
-//! The curves are in [`curves`](super::curves). What is masked has no term and is never looked at.
+//! The curves are in [`curves`](super::curves). What is masked, or has the weight 0, has no term and is never looked at.
+//! Weights are float64, whatever the numbers are: their range is that of the caller's.
 //!
 //! Numbers are read in blocks that stay in the first cache; the terms of a block are added in float64 lanes, and the sums
 //! of blocks exactly.
@@ -238,9 +239,10 @@ fn lay_out<G: Copy, F: Copy>(values: &[G], done: usize, width: usize, out: &mut 
 pub struct Scratch<F> {
     buffers: Buffers<F>,
     inputs: Inputs<F>,
-    weights: Weights<F>,
-    /// The terms of a block before they are weighed.
+    weights: Weights,
+    /// The terms of a block before they are weighed, and after.
     terms: Vec<F>,
+    weighed: Vec<f64>,
     /// The derivative of the result with respect to each term of a block, and the same as it is computed with.
     upstream: Vec<f64>,
     factors: Vec<F>,
@@ -253,14 +255,12 @@ struct Inputs<F> {
     other: Vec<F>,
 }
 
-/// What the numbers of a block count for.
-struct Weights<F> {
-    narrow: Vec<F>,
-    weight: Vec<F>,
+/// Where it is put together what the numbers of a block count for.
+struct Weights {
+    narrow: Vec<f64>,
+    spread: Vec<f64>,
     bytes: Vec<u8>,
-    /// 1 where a number is valid, else 0.
-    keep: Vec<F>,
-    ones: Vec<F>,
+    weight: Vec<f64>,
 }
 
 /// The numbers of a block, of each argument as many.
@@ -283,19 +283,9 @@ pub enum HalfBlock<'a> {
     Bf16(Block<'a, bf16>),
 }
 
-/// What they count for.
-#[derive(Clone, Copy)]
-struct Weighed<'a, F> {
-    weight: &'a [F],
-    keep: &'a [F],
-}
-
-impl<F: Float> Weights<F> {
+impl Weights {
     fn new(room: usize) -> Result<Self, Error> {
-        let mut ones = zeros(room)?;
-        ones.fill(F::from_f64(1.0));
-        let (narrow, weight, bytes, keep) = (zeros(room)?, zeros(room)?, zeros(room)?, zeros(room)?);
-        Ok(Self { narrow, weight, bytes, keep, ones })
+        Ok(Self { narrow: zeros(room)?, spread: zeros(room)?, bytes: zeros(room)?, weight: zeros(room)? })
     }
 }
 
@@ -384,39 +374,37 @@ impl<'a, E: Element> Pointwise<'a, E> {
         (target, other)
     }
 
-    /// What the numbers of a block count for.
+    /// What the numbers of a block count for; 0 where they are not valid.
     fn weigh<'s>(
         &'s self,
         sequence: usize,
         range: &Range<usize>,
         block: Block<'_, E::Float>,
-        weights: &'s mut Weights<E::Float>,
-    ) -> Weighed<'s, E::Float> {
-        let Weights { narrow, weight, bytes, keep, ones } = weights;
-        let ones = &ones[..range.len()];
-        let weight = match &self.factors.weights {
-            None => ones,
-            Some(all) => all[sequence].block(range.clone(), narrow, weight),
-        };
-        if self.factors.mask.is_none() && !self.factors.omits_nan {
-            return Weighed { weight, keep: ones };
+        weights: &'s mut Weights,
+    ) -> &'s [f64] {
+        let Weights { narrow, spread, bytes, weight } = weights;
+        let given = self.factors.weights.as_ref().map(|all| all[sequence].block(range.clone(), narrow, spread));
+        if let (Some(given), None, false) = (given, &self.factors.mask, self.factors.omits_nan) {
+            return given;
         }
-        let keep = &mut keep[..range.len()];
+        let weight = &mut weight[..range.len()];
         match &self.factors.mask {
-            None => keep.fill(E::Float::from_f64(1.0)),
+            None => weight.fill(1.0),
             Some(all) => {
                 let mask = &all[sequence];
                 let bytes = bytes_of(&mask.rows, mask.steps(range), bytes);
-                dispatch!(level(), simd => keep_in(simd, bytes, range.start % mask.width, mask.width, keep));
+                dispatch!(level(), simd => keep_in(simd, bytes, range.start % mask.width, mask.width, weight));
             }
         }
         if self.factors.omits_nan {
-            let numbers = [block.prediction, block.target, block.other];
-            for numbers in numbers {
-                dispatch!(level(), simd => omit_nan_in(simd, numbers, keep));
+            for numbers in [block.prediction, block.target, block.other] {
+                dispatch!(level(), simd => omit_nan_in(simd, numbers, weight));
             }
         }
-        Weighed { weight, keep }
+        if let Some(given) = given {
+            dispatch!(level(), simd => weigh_in(simd, given, weight));
+        }
+        weight
     }
 
     /// A valid number that the curve refuses.
@@ -441,12 +429,11 @@ impl<'a, E: Element> Pointwise<'a, E> {
         sequence: usize,
         first: usize,
         block: Block<'_, E::Float>,
-        weighed: Option<Weighed<'_, E::Float>>,
+        weights: Option<&[f64]>,
     ) -> Result<(), Error> {
         let numbers = if refusal.is_other { block.other } else { block.prediction };
         let zero = E::Float::default();
-        let refused =
-            |&index: &usize| numbers[index] < zero && weighed.is_none_or(|weighed| weighed.keep[index] > zero);
+        let refused = |&index: &usize| numbers[index] < zero && weights.is_none_or(|weights| weights[index] != 0.0);
         match (0..numbers.len()).find(refused) {
             None => Ok(()),
             Some(index) => Err(self.refusal(refusal, sequence, first + index, numbers[index].to_f64())),
@@ -472,9 +459,8 @@ fn bytes_of<'s>(rows: &MaskRows<'s>, range: Range<usize>, scratch: &'s mut [u8])
 }
 
 #[inline(always)]
-fn keep_in<F: Float, S: Simd>(_: S, bytes: &[u8], done: usize, width: usize, keep: &mut [F]) {
-    let (zero, one) = (F::default(), F::from_f64(1.0));
-    let convert = |byte: u8| if byte == 0 { zero } else { one };
+fn keep_in<S: Simd>(_: S, bytes: &[u8], done: usize, width: usize, keep: &mut [f64]) {
+    let convert = |byte: u8| if byte == 0 { 0.0 } else { 1.0 };
     if width == 1 {
         for (keep, &byte) in keep.iter_mut().zip(bytes) {
             *keep = convert(byte);
@@ -491,18 +477,17 @@ fn count_in<S: Simd>(_: S, bytes: &[u8]) -> usize {
 }
 
 #[inline(always)]
-fn omit_nan_in<F: Float, S: Simd>(simd: S, numbers: &[F], keep: &mut [F]) {
-    let zero = F::Vector::<S>::splat(simd, F::default());
-    for (keep, numbers) in keep.chunks_mut(F::LANES).zip(numbers.chunks(F::LANES)) {
-        let is_whole = keep.len() == F::LANES;
-        let x = if is_whole { F::Vector::<S>::from_slice(simd, numbers) } else { short(simd, numbers) };
-        let kept = if is_whole { F::Vector::<S>::from_slice(simd, keep) } else { short(simd, keep) };
-        // Only NaN differs from itself.
-        let kept = x.simd_eq(x).select(kept, zero);
-        match is_whole {
-            true => kept.store_slice(keep),
-            false => keep.copy_from_slice(&kept.as_slice()[..keep.len()]),
-        }
+fn omit_nan_in<F: Float, S: Simd>(_: S, numbers: &[F], keep: &mut [f64]) {
+    for (keep, number) in keep.iter_mut().zip(numbers) {
+        *keep = if number.exact().is_nan() { 0.0 } else { *keep };
+    }
+}
+
+/// Puts the given weights where numbers are valid.
+#[inline(always)]
+fn weigh_in<S: Simd>(_: S, given: &[f64], keep: &mut [f64]) {
+    for (keep, given) in keep.iter_mut().zip(given) {
+        *keep = if *keep == 0.0 { 0.0 } else { *given };
     }
 }
 
@@ -521,6 +506,7 @@ impl<E: Element> Loss for Pointwise<'_, E> {
             inputs: self.inputs()?,
             weights: Weights::new(if self.is_weighed() { room } else { 0 })?,
             terms: zeros(if self.is_weighed() { room } else { 0 })?,
+            weighed: zeros(if self.is_weighed() { room } else { 0 })?,
             upstream: zeros(room)?,
             factors: zeros(room)?,
         })
@@ -560,7 +546,7 @@ impl<E: Element> Loss for Pointwise<'_, E> {
         let mut inputs = self.inputs().expect(memory);
         let mut weights = Weights::new(self.room()).expect(memory);
         let mut own: Vec<E::Float> = zeros(self.room()).expect(memory);
-        let mut valid_count = 0.0;
+        let mut count = 0;
         for first in (0..valid).step_by(BLOCK) {
             let range = first..valid.min(first + BLOCK);
             let nothing = Block { prediction: &[], target: &[], other: &[] };
@@ -570,12 +556,11 @@ impl<E: Element> Loss for Pointwise<'_, E> {
             } else {
                 nothing
             };
-            let weighed = self.weigh(sequence, &range, block, &mut weights);
-            let (count, weight_of_block) = dispatch!(level(), simd => weight_in(simd, weighed));
-            valid_count += count;
-            weight.add(weight_of_block);
+            let weights = self.weigh(sequence, &range, block, &mut weights);
+            count += weights.iter().filter(|&&weight| weight != 0.0).count();
+            weight.add(dispatch!(level(), simd => rows::sum_in(simd, weights)));
         }
-        Measure::of(valid_count as usize)
+        Measure::of(count)
     }
 
     fn cost(&self, sequence: usize) -> usize {
@@ -583,9 +568,10 @@ impl<E: Element> Loss for Pointwise<'_, E> {
     }
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
-        let Scratch { buffers, inputs, weights, terms: unweighed, upstream, factors } = scratch;
+        let Scratch { buffers, inputs, weights, terms: unweighed, weighed: products, upstream, factors } = scratch;
         let (sequence, start, end) = (piece.sequence, piece.terms.start, piece.terms.end);
-        let factor = piece.factor();
+        // The factors on terms with weights are float64 as the weights are, and come when the slopes are there.
+        let factor = if self.is_weighed() { Some(1.0) } else { piece.factor() };
         if let Some(factor) = factor {
             factors.fill(E::Float::from_f64(factor));
         }
@@ -615,7 +601,7 @@ impl<E: Element> Loss for Pointwise<'_, E> {
                     }
                     match values {
                         Some(values) => terms(self.curve, block, weighed, values),
-                        None => sum = Some(sum_of_terms(self.curve, block, weighed, unweighed)),
+                        None => sum = Some(sum_of_terms(self.curve, block, weighed, unweighed, products)),
                     }
                     Ok(weighed)
                 })?;
@@ -626,16 +612,20 @@ impl<E: Element> Loss for Pointwise<'_, E> {
             };
             if piece.wants_gradient() {
                 // The block is read again, from the first cache.
+                let upstream = match weighed.is_some() || factor.is_none() {
+                    true => piece.factors(local, upstream),
+                    false => &[],
+                };
                 if factor.is_none() {
-                    for (narrow, factor) in factors.iter_mut().zip(piece.factors(local, upstream)) {
+                    for (narrow, factor) in factors.iter_mut().zip(upstream) {
                         *narrow = E::Float::from_f64(*factor);
                     }
                 }
                 piece.strip.read_and_write_block(range, start, buffers, |prediction, out| {
                     let block = Block { prediction, target, other };
                     self.curve.slopes(block, factors, out);
-                    if let Some(weighed) = weighed {
-                        dispatch!(level(), simd => apply_in(simd, weighed, out));
+                    if let Some(weights) = weighed {
+                        dispatch!(level(), simd => scale_in(simd, weights, upstream, out));
                     }
                 });
             }
@@ -648,84 +638,52 @@ impl<E: Element> Loss for Pointwise<'_, E> {
 fn sum_of_terms<F: Float>(
     curve: &dyn Kernel<F>,
     block: Block<'_, F>,
-    weighed: Option<Weighed<'_, F>>,
+    weights: Option<&[f64]>,
     unweighed: &mut [F],
+    products: &mut [f64],
 ) -> f64 {
-    let Some(weighed) = weighed else { return curve.sum(block) };
-    let values = &mut unweighed[..block.prediction.len()];
+    let Some(weights) = weights else { return curve.sum(block) };
+    let count = block.prediction.len();
+    let (values, products) = (&mut unweighed[..count], &mut products[..count]);
     curve.values(block, values);
-    dispatch!(level(), simd => weighed_sum_in(simd, weighed, values))
+    dispatch!(level(), simd => weighed_sum_in(simd, weights, values, products))
 }
 
-/// weight ℓ, and exactly 0 where it is masked.
-fn terms<F: Float>(curve: &dyn Kernel<F>, block: Block<'_, F>, weighed: Option<Weighed<'_, F>>, values: &mut [F]) {
+/// weight ℓ, and exactly 0 where the weight is 0.
+fn terms<F: Float>(curve: &dyn Kernel<F>, block: Block<'_, F>, weights: Option<&[f64]>, values: &mut [F]) {
     curve.values(block, values);
-    if let Some(weighed) = weighed {
-        dispatch!(level(), simd => apply_in(simd, weighed, values));
+    if let Some(weights) = weights {
+        dispatch!(level(), simd => apply_in(simd, weights, values));
     }
 }
 
-/// Multiplies by the weights; what is masked becomes exactly 0.
+/// A value times its weight, or what belongs to no valid number: exactly 0, whatever the value is.
 #[inline(always)]
-fn apply_in<T: Float, S: Simd>(_: S, weighed: Weighed<'_, T>, values: &mut [T]) {
-    for ((value, weight), keep) in values.iter_mut().zip(weighed.weight).zip(weighed.keep) {
-        *value = if *keep > T::default() { *value * *weight } else { T::default() };
+fn weighed<F: Float>(weight: f64, value: F) -> f64 {
+    if weight == 0.0 { 0.0 } else { value.exact() * weight }
+}
+
+#[inline(always)]
+fn apply_in<F: Float, S: Simd>(_: S, weights: &[f64], values: &mut [F]) {
+    for (value, weight) in values.iter_mut().zip(weights) {
+        *value = F::rounded(weighed(*weight, *value));
     }
 }
 
-/// The sum of what [`apply_in`] would make of the values.
+/// The same for slopes, with one factor more for each.
 #[inline(always)]
-fn weighed_sum_in<T: Float, S: Simd>(simd: S, weighed: Weighed<'_, T>, values: &[T]) -> f64 {
-    let (mut even, mut odd) = (T::zero(simd), T::zero(simd));
-    let mut values = values.chunks_exact(2 * T::LANES);
-    let mut weights = weighed.weight.chunks_exact(2 * T::LANES);
-    let mut keeps = weighed.keep.chunks_exact(2 * T::LANES);
-    for ((value, weight), keep) in (&mut values).zip(&mut weights).zip(&mut keeps) {
-        let (value, weight, keep) = (value.split_at(T::LANES), weight.split_at(T::LANES), keep.split_at(T::LANES));
-        even = T::accumulate(even, weighed_in(simd, value.0, weight.0, keep.0));
-        odd = T::accumulate(odd, weighed_in(simd, value.1, weight.1, keep.1));
+fn scale_in<F: Float, S: Simd>(_: S, weights: &[f64], factors: &[f64], slopes: &mut [F]) {
+    for ((slope, weight), factor) in slopes.iter_mut().zip(weights).zip(factors) {
+        *slope = F::rounded(if *weight == 0.0 { 0.0 } else { slope.exact() * (*factor * *weight) });
     }
-    let rest = values.remainder().chunks(T::LANES);
-    let rest = rest.zip(weights.remainder().chunks(T::LANES)).zip(keeps.remainder().chunks(T::LANES));
-    for ((value, weight), keep) in rest {
-        let term = if value.len() == T::LANES {
-            weighed_in(simd, value, weight, keep)
-        } else {
-            let zero = T::Vector::<S>::splat(simd, T::default());
-            short(simd, keep).simd_gt(zero).select(short(simd, value) * short(simd, weight), zero)
-        };
-        even = T::accumulate(even, term);
-    }
-    T::fold(even) + T::fold(odd)
 }
 
-/// A vector of values times their weights, and 0 where they are masked.
 #[inline(always)]
-fn weighed_in<T: Float, S: Simd>(simd: S, value: &[T], weight: &[T], keep: &[T]) -> T::Vector<S> {
-    let zero = T::Vector::<S>::splat(simd, T::default());
-    let product = T::Vector::<S>::from_slice(simd, value) * T::Vector::<S>::from_slice(simd, weight);
-    T::Vector::<S>::from_slice(simd, keep).simd_gt(zero).select(product, zero)
-}
-
-/// How many numbers are valid, and their weight.
-#[inline(always)]
-fn weight_in<T: Float, S: Simd>(simd: S, weighed: Weighed<'_, T>) -> (f64, f64) {
-    let zero = T::Vector::<S>::splat(simd, T::default());
-    let (mut counts, mut sum) = (T::zero(simd), T::zero(simd));
-    let mut keeps = weighed.keep.chunks_exact(T::LANES);
-    let mut weights = weighed.weight.chunks_exact(T::LANES);
-    for (keep, weight) in (&mut keeps).zip(&mut weights) {
-        let keep = T::Vector::<S>::from_slice(simd, keep);
-        counts = T::accumulate(counts, keep);
-        let weight = keep.simd_gt(zero).select(T::Vector::<S>::from_slice(simd, weight), zero);
-        sum = T::accumulate(sum, weight);
+fn weighed_sum_in<F: Float, S: Simd>(simd: S, weights: &[f64], values: &[F], products: &mut [f64]) -> f64 {
+    for ((product, value), weight) in products.iter_mut().zip(values).zip(weights) {
+        *product = weighed(*weight, *value);
     }
-    if !keeps.remainder().is_empty() {
-        let keep = short(simd, keeps.remainder());
-        counts = T::accumulate(counts, keep);
-        sum = T::accumulate(sum, keep.simd_gt(zero).select(short(simd, weights.remainder()), zero));
-    }
-    (T::fold(counts), T::fold(sum))
+    rows::sum_in(simd, products)
 }
 
 impl<E: Element> Block<'_, E> {
