@@ -13,8 +13,8 @@
 //! A term carries its weight already. What a sequence adds to the divisor of a mean, and the length of its
 //! `sequence_mean`, is told beside it: its [`Measure`]. With a normalizer x, `mean` and `sum` are Σ / x.
 //!
-//! Every Σ is the correctly rounded sum of its terms (shareₙ ℓₙₜ, or weights), whatever their order. A mean is the quotient
-//! of two of them. A reduction may also be *into* a [`LossSum`]: it then is `sum`, and the LossSum gets Σ ℓ, Σ weight and
+//! Every Σ is the correctly rounded sum of its terms (shareₙ ℓₙₜ, or weights), whatever their order, and one number that is a
+//! quotient (of two such sums, or over N or x) is correctly rounded too: once, not three times. A reduction may also be *into* a [`LossSum`]: it then is `sum`, and the LossSum gets Σ ℓ, Σ weight and
 //! the number of terms.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +45,9 @@ pub enum Reduction {
 pub const NUMERIC: &[&str] = &["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean"];
 /// The reductions of a text loss.
 pub const TEXT: &[&str] = &["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean", "corpus"];
+
+/// `sequence` whose sums stay float64 whatever the numbers are. The command line asks for it; it is no choice of callers.
+const WIDE_SEQUENCE: &str = "sequence_float64";
 
 /// What a sequence counts for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,11 +102,14 @@ pub struct Reducer {
     reduction: Reduction,
     normalizer: Option<f64>,
     into: Option<Arc<Mutex<LossSum>>>,
+    is_wide: bool,
 }
 
 impl Reducer {
     /// Checks the word against the `choices`, and that a normalizer is positive and has something to normalise.
     pub fn new(reduction: &str, choices: &'static [&'static str], normalizer: Option<f64>) -> Result<Self, Error> {
+        let is_wide = reduction == WIDE_SEQUENCE;
+        let reduction = if is_wide { "sequence" } else { reduction };
         let known = match reduction {
             "none" => Reduction::None,
             "sequence" => Reduction::Sequence,
@@ -125,12 +131,17 @@ impl Reducer {
                 return Err(Error::Value(format!("normalizer is {normalizer}, expected a positive number")));
             }
         }
-        Ok(Self { reduction: known, normalizer, into: None })
+        Ok(Self { reduction: known, normalizer, into: None, is_wide })
     }
 
     /// `sum`, which is also added to `into`.
     pub fn into(into: Arc<Mutex<LossSum>>) -> Self {
-        Self { reduction: Reduction::Sum, normalizer: None, into: Some(into) }
+        Self { reduction: Reduction::Sum, normalizer: None, into: Some(into), is_wide: false }
+    }
+
+    /// Whether sums of sequences stay float64.
+    pub fn is_wide(&self) -> bool {
+        self.is_wide
     }
 
     /// What becomes of the terms.
@@ -172,9 +183,10 @@ impl Reducer {
             into.lock().unwrap_or_else(PoisonError::into_inner).add_sums(sum, &measures.weight, count);
         }
         Reduced::Number(match (self.reduction, self.normalizer) {
-            (Reduction::Sum | Reduction::Mean, Some(normalizer)) => sum.value() / normalizer,
-            (Reduction::Mean, None) => sum.value() / measures.divisor(),
-            (Reduction::BatchMean, _) => sum.value() / sequences as f64,
+            (Reduction::Sum | Reduction::Mean, Some(normalizer)) => sum.over(&Exact::from_iter([normalizer])),
+            (Reduction::Mean, None) if measures.divisor().is_nan() => f64::NAN,
+            (Reduction::Mean, None) => sum.over(&measures.weight),
+            (Reduction::BatchMean, _) => sum.over(&Exact::from_iter([sequences as f64])),
             _ => sum.value(),
         })
     }

@@ -47,6 +47,8 @@ def truth(values: Iterable[float], weights: Iterable[float]) -> float:
     """Σ w ℓ without limits, rounded once."""
     special, exact = [], Fraction(0)
     for value, weight in zip(values, weights, strict=True):
+        if weight == 0:
+            continue
         if math.isfinite(value) and math.isfinite(weight):
             exact += Fraction(value) * Fraction(weight)
         else:
@@ -72,7 +74,7 @@ def test_products_are_not_rounded(pairs: list[tuple[float, float]]) -> None:
     expected, weight = truth(values, weights), truth(weights, [1.0] * len(pairs))
     np.testing.assert_equal(found.value, expected)
     np.testing.assert_equal(found.weight, weight)
-    np.testing.assert_equal(found.mean, expected / weight if weight else math.nan)
+    np.testing.assert_allclose(found.mean, expected / weight if weight else math.nan, rtol=4e-16)
 
 
 def test_many_terms_of_all_sizes() -> None:
@@ -137,7 +139,7 @@ def test_what_is_masked_is_never_looked_at() -> None:
 
 def test_what_is_not_finite_is_counted() -> None:
     found = sum_of([np.nan, np.inf, np.inf, -np.inf, 1.0, np.inf], [1, 1, -1, 1, 1, 0])
-    assert (found.nan_count, found.inf_count, found.count) == (2, 3, 6)
+    assert (found.nan_count, found.inf_count, found.count) == (1, 3, 5)
     assert math.isnan(found.value)
     assert sum_of([np.inf, 1.0]).value == math.inf
     assert sum_of([-np.inf, 1.0]).mean == -math.inf
@@ -248,7 +250,7 @@ class Merging(RuleBasedStateMachine):
             whole.update(np.array([value for value, _ in held[::-1]]), np.array([weight for _, weight in held[::-1]]))
             assert part.to_bytes() == whole.to_bytes()
             assert part == whole
-            assert (part.count, part.settings) == (len(held), "machine")
+            assert (part.count, part.settings) == (sum(weight != 0 for _, weight in held), "machine")
 
 
 Merging.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
@@ -394,7 +396,8 @@ def test_reductions_are_sums_of_terms_without_rounding(case: Case, variant: str)
     if case.name in TERM_BY_TERM:
         expected = math.inf if np.isinf(terms).any() else math.fsum(terms)
         np.testing.assert_equal(found["sum"], expected)
-        np.testing.assert_equal(found["batch_mean"], expected / 5)
+        mean = expected if math.isinf(expected) else float(sum(map(Fraction, terms.tolist())) / 5)
+        np.testing.assert_equal(found["batch_mean"], mean)
         by_sequence = [np.ravel(part) for part in problem("ragged", reduction="none")]
         sums = [math.inf if np.isinf(part).any() else math.fsum(part) for part in by_sequence]
         np.testing.assert_array_equal(problem("ragged", reduction="sequence"), sums)
@@ -407,10 +410,10 @@ def test_long_sequences_and_weights_are_summed_without_rounding() -> None:
     logits = generator.normal(size=(3, 20_000, 7), scale=9)
     targets, weights = generator.integers(0, 7, (3, 20_000)), generator.uniform(size=(3, 20_000)) ** 9
     terms: Array = np.asarray(seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, reduction="none"))
-    total, weight = math.fsum(terms.ravel()), math.fsum(weights.ravel())
-    assert seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, reduction="sum") == total
-    assert seqloss_rs.cross_entropy_loss(logits, targets, weights=weights) == total / weight
-    assert seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, normalizer=7) == total / 7
+    total, weight = (sum(map(Fraction, numbers.ravel().tolist())) for numbers in (terms, weights))
+    assert seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, reduction="sum") == float(total)
+    assert seqloss_rs.cross_entropy_loss(logits, targets, weights=weights) == float(total / weight)
+    assert seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, normalizer=7) == float(total / 7)
     sums = seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, reduction="sequence")
     assert np.asarray(sums).tolist() == [math.fsum(row) for row in terms]
     means = seqloss_rs.cross_entropy_loss(logits, targets, weights=weights, reduction="sequence_mean")
@@ -525,7 +528,7 @@ def test_the_command_line_merges_states(tmp_path: Path, capsys: pytest.CaptureFi
     summary = json.loads(capsys.readouterr().out)
     assert summary["sum"] == math.fsum(finite)
     assert summary["mean"] == math.fsum(finite) / 11
-    assert (summary["finite"], summary["states"], summary["settings"]) == (11, 2, "loss:cross_entropy")
+    assert (summary["count"], summary["nonfinite"], summary["states"]) == (12, 1, 2)
 
 
 def test_the_command_line_refuses_what_is_no_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -536,7 +539,7 @@ def test_the_command_line_refuses_what_is_no_state(tmp_path: Path, capsys: pytes
     capsys.readouterr()
     for status, arguments, message in [
         (1, ["merge", state, other], 'other: sums of "loss:cross_entropy" and of "label_smoothing:0.1|loss:cross_ent'),
-        (1, ["merge", data], "data.npz: data does not begin as the bytes of a LossSum do"),
+        (1, ["merge", data], "data.npz: is not a seqloss state 1, as score --state writes it"),
         (1, ["merge", state + "?"], "one?: cannot be read: No such file or directory"),
         (2, ["merge"], "the following arguments are required: STATE"),
         (2, ["merge", state, "--state", "-"], "--state -: a state needs a file of its own"),
@@ -548,8 +551,118 @@ def test_the_command_line_refuses_what_is_no_state(tmp_path: Path, capsys: pytes
         assert message in capsys.readouterr().err
 
 
+def parts_and_whole(folder: Path, capsys: pytest.CaptureFixture[str], loss: str, arrays: dict[str, Any]) -> Any:
+    """The summary of three parts that are merged, and that of one run over all."""
+    shared = {name: value for name, value in arrays.items() if name in ("class_weights", "quantile")}
+    states = []
+    for number, part in enumerate((slice(0, 5), slice(5, 6), slice(6, None), slice(None))):
+        data, state = folder / f"{number}.npz", folder / f"{number}.state"
+        np.savez(data, **{name: shared.get(name, value[part]) for name, value in arrays.items()})
+        capsys.readouterr()
+        assert main(["score", loss, str(data), "--state", str(state), "-q"]) == 0
+        states.append(str(state))
+    whole = json.loads(capsys.readouterr().out)
+    assert main(["merge", states[2], states[0], states[1]]) == 0
+    return json.loads(capsys.readouterr().out), whole
+
+
+def test_merged_states_say_what_one_run_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts and sums to the last bit, what is not finite and terms included; of float32 data too."""
+    generator = np.random.default_rng(9)
+    logits, targets = generator.normal(size=(12, 5, 4)).astype(np.float32), generator.integers(0, 4, (12, 5))
+    logits[3, 2, 1], targets[3, 2], logits[8, 0, 0] = -np.inf, 1, np.nan
+    weights = generator.uniform(0, 1, (12, 5)).astype(np.float32)
+    sentences = np.array(["the cat sat on the mat", "a dog", "one two three four five"] * 4)
+    class_weights = np.array([1.0, 0.3, 2.0, 0.5])
+    losses: dict[str, dict[str, Any]] = {
+        "cross_entropy": {"logits": logits, "targets": targets, "weights": weights, "class_weights": class_weights},
+        "mse": {"predictions": logits[:, :, 0], "targets": logits[:, :, 2], "weights": weights},
+        "ctc": {"logits": logits, "targets": 1 + generator.integers(0, 3, (12, 2))},
+        "bleu": {"hypotheses": sentences, "references": np.roll(sentences, 1)},
+        "rouge": {"hypotheses": sentences, "references": np.roll(sentences, 1)},
+    }
+    for loss, arrays in losses.items():
+        merged, whole = parts_and_whole(tmp_path, capsys, loss, arrays)
+        left_out = {"median", "p95", "seconds", "files"}
+        assert merged.keys() == whole.keys() - left_out | {"states"}, loss
+        for name in merged.keys() - {"states", "options"}:
+            assert merged[name] == whole[name], (loss, name)
+        assert merged["count"] == 12
+        assert (merged["nonfinite"] > 0) == (loss in ("cross_entropy", "mse", "ctc"))
+    # The terms of each sample are summed in float64, though their type is float32.
+    mask = np.ones((12, 5), bool)
+    mask[[3, 8]] = False
+    assert main(["merge", str(tmp_path / "3.state")]) == 0
+    capsys.readouterr()
+    merged, _ = parts_and_whole(tmp_path, capsys, "cross_entropy", {"logits": logits, "targets": targets})
+    expected = seqloss_rs.cross_entropy_loss(logits, targets, mask=mask, reduction="sum")
+    assert merged["sum"] == pytest.approx(expected, rel=1e-15)
+    assert merged["mean_per_term"] == pytest.approx(expected / 50, rel=1e-15)
+
+
+def test_states_of_other_class_weights_do_not_merge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files, states = [], []
+    choices: list[Array] = [np.ones(4), np.ones(4), 2 * np.ones(4), np.ones(4, np.float32)]
+    for number, weights in enumerate(choices):
+        files.append(str(tmp_path / f"{number}.npz"))
+        states.append(str(tmp_path / f"{number}.state"))
+        np.savez(files[-1], logits=np.zeros((2, 3, 4)), targets=np.zeros((2, 3), int), class_weights=weights)
+        assert main(["score", "cross_entropy", files[-1], "--state", states[-1], "-q"]) == 0
+    assert main(["merge", *states[:2]]) == 0
+    for other in states[2:]:
+        assert main(["merge", states[0], other]) == 1
+        assert '|loss:cross_entropy" do not merge' in capsys.readouterr().err
+    assert main(["score", "cross_entropy", files[0], files[2], "--state", states[0], "-q"]) == 1
+    assert "2.npz: field 'class_weights': is float64 (4,)" in capsys.readouterr().err
+
+
+def test_a_state_that_was_changed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, state = str(tmp_path / "data.npz"), tmp_path / "a.state"
+    np.savez(data, predictions=np.ones((2, 3)), targets=np.zeros((2, 3)))
+    assert main(["score", "mse", data, "--state", str(state), "-q"]) == 0
+    whole = state.read_text()
+    for content, message in [
+        (whole.replace('"terms": 6', '"terms": 7'), "is damaged: its checksum does not fit"),
+        (whole[:-10], "is not a seqloss state 1"),
+        ("[]", "is not a seqloss state 1"),
+    ]:
+        state.write_text(content)
+        assert main(["merge", str(state)]) == 1
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["merge"], ["score", "cross_entropy"]])
 def test_the_help_tells_of_states(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--help"])
     assert "--state" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("spread", [0, 60])
+def test_a_mean_is_the_quotient_rounded_once(spread: int) -> None:
+    """Of terms that are counted, or weighed by numbers of sizes that no float64 holds the sum of."""
+    generator = np.random.default_rng(spread)
+    for case in range(1500):
+        size = int(generator.integers(1, 40))
+        values = np.ldexp(generator.standard_normal(size), generator.integers(-30, 30, size) + case // 20)
+        weights = np.ldexp(generator.uniform(0.1, 2, size), generator.integers(-spread, spread + 1, size))
+        weights *= -1.0 if case % 7 == 0 else 1.0
+        for given_weights in (None, weights):
+            factors = np.ones(size) if given_weights is None else given_weights
+            exact = sum(Fraction(a) * Fraction(b) for a, b in zip(values.tolist(), factors.tolist(), strict=True))
+            total = sum_of(values, given_weights)
+            assert total.mean == float(exact / sum(map(Fraction, factors.tolist())))
+    # Halfway between two: 1 + 2^-53 over 1, and its like with an odd neighbour below; and the largest number.
+    assert sum_of([1.0, 2.0**-53], [1.0, 1.0]).mean == 0.5
+    assert sum_of([3.0, 3 * 2.0**-53, 0.0]).mean == 1.0
+    assert sum_of([3 + 3 * 2.0**-51, 3 * 2.0**-53, 0.0]).mean == 1 + 2.0**-51
+    assert sum_of([sys.float_info.max, 0.0]).mean == sys.float_info.max / 2
+    assert sum_of([sys.float_info.max], [1.0]).mean == sys.float_info.max
+
+
+def test_the_mean_of_a_loss_is_the_quotient_rounded_once() -> None:
+    generator = np.random.default_rng(8)
+    for size in range(1, 60):
+        errors = generator.integers(-1000, 1000, size) / 64
+        expected = sum(Fraction(error) ** 2 for error in errors.tolist()) / size
+        assert seqloss_rs.mse_loss(errors, np.zeros(size)) == float(expected)

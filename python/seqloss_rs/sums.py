@@ -36,8 +36,8 @@ class LossSum(_native.LossSum):
     weight : float
         Σ w, correctly rounded.
     mean : float
-        ``value / weight``, as the ``"mean"`` of losses is (that of CTC apart, which is over target lengths too); NaN
-        where the weight is 0.
+        Σ w ℓ / Σ w, correctly rounded, as the ``"mean"`` of losses is (that of CTC apart, which is over target lengths
+        too); NaN where the weight is 0.
     count : int
         How many terms there are: valid steps, elements, or sequences (CTC, BLEU, ROUGE).
     nan_count, inf_count : int
@@ -99,7 +99,7 @@ class LossSum(_native.LossSum):
         values : floats of any shape, list of such arrays, or number
             ℓ, in float16, bfloat16, float32 or float64.
         weights : floats of the shape of `values`, optional
-            w; 1 if None.
+            w; 1 if None. What has the weight 0 is no term, as if `mask` left it out.
         mask : booleans of the shape of `values`, optional
             Which terms are valid; the others are never looked at, and count nothing.
 

@@ -205,6 +205,38 @@ impl Exact {
         }
     }
 
+    /// This sum over another, rounded as if neither had been. Like their values it is 0 or ±∞ where it is too small or too
+    /// large for a normal number.
+    pub fn over(&self, divisor: &Self) -> f64 {
+        let mut quotient = self.value() / divisor.value();
+        if !quotient.is_normal() {
+            return quotient;
+        }
+        let mut rest = divisor.clone();
+        let parts: Vec<f64> = std::iter::from_fn(|| {
+            let part = rest.value();
+            rest.add(-part);
+            (part != 0.0).then_some(part)
+        })
+        .collect();
+        // Three roundings may have led past the middle between two numbers, which twice the sum is compared with.
+        let is_nearer = |quotient: f64, next: f64| {
+            let mut distance = self.clone();
+            distance.merge(self);
+            for part in &parts {
+                distance.add_product(-quotient, *part);
+                distance.add_product(-next, *part);
+            }
+            let beyond = distance.sign() * if (next > quotient) == (parts[0] > 0.0) { 1 } else { -1 };
+            next.is_finite() && (beyond > 0 || (beyond == 0 && quotient.to_bits() % 2 == 1))
+        };
+        while let Some(next) = [quotient.next_up(), quotient.next_down()].into_iter().find(|x| is_nearer(quotient, *x))
+        {
+            quotient = next;
+        }
+        quotient
+    }
+
     /// How many terms are NaN, ∞, −∞.
     pub fn special(&self) -> [u64; 3] {
         self.special
@@ -233,14 +265,18 @@ impl Exact {
         }
     }
 
-    fn round(&mut self) -> f64 {
+    /// −1, 0 or 1: the sign of a number is that of its highest limb.
+    fn sign(&mut self) -> i64 {
         self.carry();
-        let limbs = &mut self.limbs;
-        // The sign of a number is that of its highest limb.
-        let negative = match limbs.iter().rfind(|limb| **limb != 0) {
-            None => return 0.0,
-            Some(top) => *top < 0,
+        self.limbs.iter().rfind(|limb| **limb != 0).map_or(0, |limb| limb.signum())
+    }
+
+    fn round(&mut self) -> f64 {
+        let negative = match self.sign() {
+            0 => return 0.0,
+            sign => sign < 0,
         };
+        let limbs = &mut self.limbs;
         let mut borrow = 0;
         for limb in &mut *limbs {
             let digit = borrow + if negative { -*limb } else { *limb };

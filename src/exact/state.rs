@@ -33,13 +33,13 @@ impl LossSum {
         self.count = self.count.saturating_add(values.len() as u64);
     }
 
-    /// Adds numbers times their weights, exactly.
+    /// Adds numbers times their weights, exactly. What has the weight 0 is no term.
     pub fn add_weighted(&mut self, values: &[f64], weights: &[f64]) {
-        for (&value, &weight) in values.iter().zip(weights) {
+        for (&value, &weight) in values.iter().zip(weights).filter(|(_, weight)| **weight != 0.0) {
             self.loss.add_product(value, weight);
             self.weight.add(weight);
+            self.count = self.count.saturating_add(1);
         }
-        self.count = self.count.saturating_add(values.len() as u64);
     }
 
     /// Adds what was summed elsewhere: `loss` is Σ w ℓ of `count` terms, `weight` their Σ w.
@@ -74,10 +74,9 @@ impl LossSum {
         self.weight.value()
     }
 
-    /// The one over the other; NaN where there is no weight.
+    /// The one over the other, correctly rounded; NaN where there is no weight.
     pub fn mean(&self) -> f64 {
-        let weight = self.weight();
-        if weight == 0.0 { f64::NAN } else { self.value() / weight }
+        if self.weight() == 0.0 { f64::NAN } else { self.loss.over(&self.weight) }
     }
 
     /// How many terms were added.

@@ -84,6 +84,11 @@ where
     let value = match (reduced, values) {
         (Reduced::Terms, Some(values)) => values.into_object(py, structure, term)?,
         (Reduced::Number(number), _) => PyFloat::new(py, number).into_any(),
+        (Reduced::Sequences(sums), _) if reducer.is_wide() => {
+            let mut results = Results::new(py, &numpy::dtype::<f64>(py), structure, Term::Sequence, &[])?;
+            results.arrays[0].numbers::<f64>().copy_from_slice(&sums);
+            results.into_object(py, structure, Term::Sequence)?
+        }
         (Reduced::Sequences(sums), _) => {
             let mut results = Results::new(py, &float(), structure, Term::Sequence, &[])?;
             let numbers = results.arrays[0].numbers::<<L::Element as Element>::Float>();
