@@ -1,6 +1,7 @@
 """Losses of single numbers and measures of forecasts: where libraries disagree, what is said about it is true."""
 
 import functools
+import itertools
 import math
 import pickle
 from collections.abc import Callable
@@ -465,3 +466,46 @@ def test_coverage() -> None:
     assert seqloss_rs.interval_coverage(lower, upper, targets, mask=targets < 2, weights=np.ones((2, 3)) * 2) == 3 / 5
     infinite = np.full((2, 3), np.inf)
     assert seqloss_rs.interval_coverage(-infinite, infinite, np.nan_to_num(targets)) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Accuracy of logarithms near 1
+
+
+def test_squared_logarithms_are_as_exact_for_small_numbers() -> None:
+    """Within 4 ulp for sizes from 1e-12 to 1e3, also where prediction and target nearly agree."""
+    random = np.random.default_rng(0)
+    predictions, targets = 10 ** random.uniform(-12, 3, (2, 3000))
+    targets[:1000] = predictions[:1000] * (1 + 10 ** random.uniform(-14, 0, 1000) * random.choice([-1, 1], 1000))
+    targets[1000:1100] = 0
+    found: Any = value_and_grad(seqloss_rs.msle_loss)(predictions, targets, reduction="none")
+    with mpmath.workprec(200):
+        for prediction, target, value, slope in zip(predictions, targets, *found, strict=True):
+            distance = mpmath.log1p(mpmath.mpf(prediction)) - mpmath.log1p(mpmath.mpf(target))
+            for got, true in ((value, distance**2), (slope, 2 * distance / (1 + mpmath.mpf(prediction)))):
+                assert abs(mpmath.mpf(got) - true) <= 4 * np.spacing(abs(float(true))), (prediction, target)
+
+
+def test_squared_logarithms_at_the_edges() -> None:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for prediction, target in itertools.product([-3.0, -2.5, -1.0, -0.5, 0.0, 2.0, np.inf, np.nan], repeat=2):
+            expected = (np.log1p(prediction) - np.log1p(target)) ** 2
+            found = seqloss_rs.msle_loss([prediction], [target])
+            np.testing.assert_allclose(found, expected, rtol=1e-14, err_msg=f"{prediction} {target}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        (np.zeros((1, 2, 3, 4)), r"predictions has shape \(1, 2, 3, 4\), expected 1 to 3 axes"),
+        (np.float64(1), r"predictions has shape \(\), expected 1 to 3 axes"),
+        ([np.zeros((2, 3, 4))], r"predictions\[0\] has shape \(2, 3, 4\), expected 1 to 2 axes"),
+    ],
+)
+def test_how_many_axes_there_may_be(predictions: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        seqloss_rs.mse_loss(predictions, predictions)

@@ -22,7 +22,7 @@ use fearless_simd::f64x8;
 use fearless_simd::prelude::*;
 
 use crate::float::Float;
-use crate::simd::elementary::{exp, ln, tanh};
+use crate::simd::elementary::{exp, ln, ln_1p, sum_and_rest, tanh};
 
 /// What a term is made of.
 #[derive(Debug, Clone, Copy)]
@@ -244,23 +244,38 @@ impl Curve for Quantiles {
     }
 }
 
-/// The squared difference of ln(1 + x).
+/// The squared difference of ln(1 + x), which is ln(1 + |p − t| / (1 + min(p, t))): that loses nothing, however small the
+/// numbers or their difference are.
 #[derive(Debug, Clone, Copy)]
 pub struct SquaredLogarithmic;
 
 impl Smooth for SquaredLogarithmic {
     #[inline(always)]
     fn value<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
-        let one = f64x8::splat(simd, 1.0);
-        let e = ln(simd, one + at.prediction) - ln(simd, one + at.target);
+        let e = Self::distance(simd, at);
         e * e
     }
 
     #[inline(always)]
     fn slope<S: Simd>(self, simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
-        let one = f64x8::splat(simd, 1.0);
-        let e = ln(simd, one + at.prediction) - ln(simd, one + at.target);
-        (e + e) / (one + at.prediction)
+        let e = sign(simd, at.prediction - at.target) * Self::distance(simd, at);
+        (e + e) / (f64x8::splat(simd, 1.0) + at.prediction)
+    }
+}
+
+impl SquaredLogarithmic {
+    #[inline(always)]
+    fn distance<S: Simd>(simd: S, at: Point<f64x8<S>>) -> f64x8<S> {
+        let is_less = at.prediction.simd_lt(at.target);
+        let (least, most) = (is_less.select(at.prediction, at.target), is_less.select(at.target, at.prediction));
+        let (base, base_rest) = sum_and_rest(f64x8::splat(simd, 1.0), least);
+        let zero = f64x8::splat(simd, 0.0);
+        let (difference, difference_rest) = sum_and_rest(most, zero - least);
+        let quotient = difference / base;
+        let remainder = (zero - quotient).mul_add(base, difference);
+        let rest = (remainder + (difference_rest - quotient * base_rest)) / base;
+        // Below −1 there is no logarithm.
+        base.simd_ge(zero).select(ln_1p(simd, quotient, rest), f64x8::splat(simd, f64::NAN))
     }
 }
 

@@ -28,6 +28,28 @@ pub fn exp<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
 /// ln(x): x = 2ᵏ m with m in [√½, √2), and ln m as in [`math::ln`].
 #[inline(always)]
 pub fn ln<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
+    ln_with(simd, x, f64x8::splat(simd, 0.0))
+}
+
+/// ln(1 + x + rest), where `rest` is what x lost when it was rounded: it is added to the logarithm with what the sum 1 + x
+/// loses, both times the slope.
+#[inline(always)]
+pub fn ln_1p<S: Simd>(simd: S, x: f64x8<S>, rest: f64x8<S>) -> f64x8<S> {
+    let (sum, lost) = sum_and_rest(f64x8::splat(simd, 1.0), x);
+    ln_with(simd, sum, (lost + rest) / sum)
+}
+
+/// a + b, and what it lost when it was rounded (Knuth).
+#[inline(always)]
+pub fn sum_and_rest<S: Simd>(a: f64x8<S>, b: f64x8<S>) -> (f64x8<S>, f64x8<S>) {
+    let sum = a + b;
+    let own = sum - a;
+    (sum, (a - (sum - own)) + (b - own))
+}
+
+/// ln(x) and a small number more.
+#[inline(always)]
+fn ln_with<S: Simd>(simd: S, x: f64x8<S>, more: f64x8<S>) -> f64x8<S> {
     let constant = |value: f64| f64x8::splat(simd, value);
     let (zero, one) = (constant(0.0), constant(1.0));
     // Subnormal numbers are scaled into the normal range first.
@@ -46,7 +68,7 @@ pub fn ln<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
         rest = (rest + constant(2.0 / (25.0 - 2.0 * f64::from(term)))) * z;
     }
     let half_square = constant(0.5) * f * f;
-    let low = s * (half_square + rest) + k * constant(math::LN_2_LOW);
+    let low = s * (half_square + rest) + (k * constant(math::LN_2_LOW) + more);
     let ln = k * constant(math::LN_2_HIGH) - ((half_square - low) - f);
     let ln = x.simd_eq(zero).select(constant(f64::NEG_INFINITY), ln);
     let ln = x.simd_eq(constant(f64::INFINITY)).select(x, ln);
