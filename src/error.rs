@@ -76,7 +76,11 @@ pub fn tuple(shape: &[usize]) -> String {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Range { argument, value, expected } => write!(f, "{argument} is {value}, which is not {expected}"),
+            Self::Range { argument, value, expected } => {
+                // Larger numbers of uint64 come as the largest one.
+                let more = if *value == i64::MAX { " or more" } else { "" };
+                write!(f, "{argument} is {value}{more}, which is not {expected}")
+            }
             Self::Shape { argument, actual, expected } => {
                 write!(f, "{argument} has shape {}, expected {expected}", tuple(actual))
             }

@@ -650,6 +650,10 @@ pub fn rows_like<V: Viewed>(
     match argument {
         Argument::Array(view) => {
             if structure.ragged {
+                // NumPy's reading of an empty list is an array.
+                if structure.outer[0] == 0 && view.shape() == [0] {
+                    return Ok(rows);
+                }
                 let expected = format!("a list of {} arrays", structure.outer[0]);
                 return Err(Error::shape(name, view.shape(), expected));
             }

@@ -356,3 +356,45 @@ def test_targets_that_are_distributions_cannot_be_ignored_by_class() -> None:
     with pytest.raises(ValueError, match="ignore_index is 0, which goes with targets that are classes"):
         cross_entropy_loss(np.zeros((2, 4)), targets, ignore_index=0)
     assert cross_entropy_loss(np.zeros((2, 4)), targets) == pytest.approx(np.log(4))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is empty, tiny or huge
+
+
+@pytest.mark.parametrize("empty", [[], ()])
+def test_an_empty_list_is_an_empty_batch(empty: Any) -> None:
+    functions: tuple[Any, ...] = (cross_entropy_loss, seqloss_rs.reinforce_loss)
+    for function in functions:
+        arguments = (empty, empty) if function is cross_entropy_loss else (empty, empty, empty)
+        assert math.isnan(function(*arguments))
+        assert function(*arguments, reduction="sum") == 0.0
+        assert function(*arguments, reduction="none") == []
+        assert function(*arguments, reduction="sequence").shape == (0,)
+        value, gradient = value_and_grad(function)(*arguments, lengths=[], mask=[], reduction="sum")
+        assert (value, gradient) == (0.0, [])
+    assert math.isnan(cross_entropy_loss(empty, empty, weights=empty))
+    with pytest.raises(ValueError, match=r"targets has shape \(1,\), expected a list of 0 arrays"):
+        cross_entropy_loss(empty, [1])
+    with pytest.raises(ValueError, match=r"logits has shape \(0,\), expected 2 to 3 axes"):
+        cross_entropy_loss(np.zeros(0), empty)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "kind"),
+    [("float32", 1e-40, "float32"), ("float16", 1e39, "float32"), ("float64", 1e-310, "float64")],
+)
+def test_a_temperature_is_a_normal_number(dtype: str, value: float, kind: str) -> None:
+    logits = np.eye(3)[:2].astype(dtype)
+    functions: tuple[Any, ...] = (cross_entropy_loss, token_log_probs)
+    for name in ("temperature", "softcap"):
+        for function in functions:
+            with pytest.raises(ValueError, match=rf"{name} is 1e-?\d+, expected a normal number of {kind}"):
+                function(logits, [0, 1], **{name: value})
+    # What is too small for float32 is a number of float64.
+    assert cross_entropy_loss(np.eye(3)[:2], [0, 1], temperature=1e-40) == 0.0
+
+
+def test_a_target_beyond_all_integers_is_no_negative_one() -> None:
+    with pytest.raises(ValueError, match=r"targets\[1\] is 9223372036854775807 or more, which is not a class in 0..3"):
+        cross_entropy_loss(np.zeros((2, 3)), np.array([0, 2**63 + 5], np.uint64))

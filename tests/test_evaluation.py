@@ -813,3 +813,11 @@ def test_the_names_are_exported() -> None:
         for name in module.__all__:
             assert name in seqloss_rs.__all__
             assert getattr(seqloss_rs, name) is getattr(module, name)
+
+
+def test_tokens_that_no_int64_holds_are_refused() -> None:
+    documents = [np.array([1, 2], np.uint64), np.array([3, 4, 2**63], np.uint64)]
+    batches = sequence_windows(documents, 4).batches(1)
+    assert next(batches).targets.tolist() == [[2]]
+    with pytest.raises(ValueError, match=r"documents\[1\]\[2\] is 9223372036854775808, which is not a token"):
+        next(batches)

@@ -3,8 +3,10 @@
 import functools
 import itertools
 import os
+import sys
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import seqloss_rs
@@ -340,3 +342,22 @@ def test_a_tensor_as_out() -> None:
         value_and_grad(seqloss_rs.mse_loss, out=out)(logits, logits * 2)
     value_and_grad(seqloss_rs.mse_loss, out=out.numpy())(logits, logits * 2)
     assert out.numpy().tobytes() == gradient.tobytes()
+
+
+def test_tensors_of_bfloat16_are_arguments() -> None:
+    """torch does not hand them over to NumPy; their bits are read."""
+    logits = torch.tensor(np.random.default_rng(3).normal(size=(3, 6, 5))).to(torch.bfloat16)
+    wide = logits.float().numpy()
+    loss = value_and_grad(seqloss_rs.mse_loss)
+    for given in (logits, logits.transpose(0, 2)):
+        array = given.float().numpy().astype(ml_dtypes.bfloat16)
+        assert bytes_of(loss(given, given * 2)) == bytes_of(loss(array, array * 2))
+    assert loss(list(logits), list(wide))[1][0].dtype == ml_dtypes.bfloat16
+    with pytest.raises(TypeError, match="requires grad"):
+        loss(logits.requires_grad_(), wide)
+
+
+def test_without_ml_dtypes_a_tensor_of_bfloat16_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(TypeError, match=r"BFloat16 \(install ml_dtypes, or pass \.float\(\)\)"):
+        seqloss_rs.mse_loss(torch.zeros(3, dtype=torch.bfloat16), np.zeros(3))

@@ -52,7 +52,7 @@ def cross_entropy_loss(
     mask : (N, T) booleans, optional
         The valid steps; NaN or an impossible target elsewhere changes nothing, and the gradient there is exactly 0.
     weights : (N, T) floats, optional
-        A factor for each step.
+        A factor for each step. A step of weight 0 is not valid, as if `mask` left it out.
     class_weights : (C,) floats, optional
         A factor for each class.
     ignore_index : int
@@ -68,7 +68,8 @@ def cross_entropy_loss(
     softcap : float, optional
         Caps the logits x at cap · tanh(x / cap), as Gemma 2 does [3]_; −inf becomes −cap.
     temperature : float
-        τ > 0: the logits are divided by it, after they are capped.
+        τ > 0: the logits are divided by it, after they are capped. Like `softcap` it must be a normal number of the
+        type that is computed with: from 1.2e-38 to 3.4e38, or for float64 from 2.3e-308.
     focal_gamma : float
         γ ≥ 0 of the focal loss [4]_: −(1 − p)^γ ln p for the target's −ln p. Goes with targets that are classes.
     poly_epsilon : float

@@ -127,6 +127,10 @@ class SequenceWindows:
                 place = max(first - 1, 0) + int(np.argmin(read))
                 message = f"documents[{document}][{place}] is {read.min()}, which is not a token (0 or more)"
                 raise ValueError(message)
+            if read.max() > np.iinfo(np.int64).max:
+                place = max(first - 1, 0) + int(np.argmax(read))
+                message = f"documents[{document}][{place}] is {read.max()}, which is not a token (below 2**63)"
+                raise ValueError(message)
             np.copyto(targets[row, :length], read[-length:], where=mask[row, :length])
             inputs[row, length - len(read) + 1 : length] = read[:-1]
             if first == 0 and self.begin_token is not None:

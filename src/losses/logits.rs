@@ -33,10 +33,15 @@ impl Transform {
     /// Nothing.
     pub const NONE: Self = Self { temperature: 1.0, softcap: None };
 
-    /// Checks that both are positive.
-    pub fn new(temperature: f64, softcap: Option<f64>) -> Result<Self, Error> {
+    /// Checks that both are positive, and normal numbers of the type that the logits are computed with.
+    pub fn new(temperature: f64, softcap: Option<f64>, is_double: bool) -> Result<Self, Error> {
+        let (is_normal, kind): (fn(f64) -> bool, _) = match is_double {
+            true => (f64::is_normal, "float64"),
+            false => (|value| (value as f32).is_normal(), "float32"),
+        };
         let of = |name: &str, value: f64| match value > 0.0 && value.is_finite() {
-            true => Ok(()),
+            true if is_normal(value) => Ok(()),
+            true => Err(Error::Value(format!("{name} is {value:e}, expected a normal number of {kind}"))),
             false => Err(Error::Value(format!("{name} is {value}, expected a positive number"))),
         };
         of("temperature", temperature)?;

@@ -49,16 +49,28 @@ impl<'py> Floats<'py> {
         }
     }
 
+    /// The same for a first argument whose steps are rows: an empty list then is one of no arrays, not an array.
+    pub(super) fn rows(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let floats = Self::new(name, object)?;
+        let is_list = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
+        match &floats.arrays {
+            Argument::Array(array) if is_list && array.shape == [0] => {
+                Ok(Self { kind: floats.kind, arrays: Argument::List(vec![]) })
+            }
+            _ => Ok(floats),
+        }
+    }
+
     /// Whether it came as a list of arrays.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.arrays, Argument::List(_))
     }
 
-    /// How many axes the array has, or the first of the list.
-    pub(super) fn axes(&self) -> usize {
+    /// The shape of the array, or of the first of the list, if there is one.
+    pub(super) fn shape(&self) -> Option<&[usize]> {
         match &self.arrays {
-            Argument::Array(array) => array.shape.len(),
-            Argument::List(arrays) => arrays.first().map_or(0, |array| array.shape.len()),
+            Argument::Array(array) => Some(&array.shape),
+            Argument::List(arrays) => arrays.first().map(|array| &*array.shape),
         }
     }
 
@@ -261,12 +273,29 @@ fn as_array<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, 
 }
 
 fn asarray<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
-    Ok(numpy_attribute(object.py(), "asarray").call1((object,))?.cast_into::<PyUntypedArray>()?)
+    let array = numpy_attribute(object.py(), "asarray").call1((object,));
+    Ok(array.or_else(|error| bfloat16_of_torch(object).ok_or(error))?.cast_into::<PyUntypedArray>()?)
+}
+
+/// A tensor of bfloat16, which torch does not hand over to NumPy, as the array that its bits are where `ml_dtypes` is
+/// installed.
+#[cold]
+fn bfloat16_of_torch<'py>(tensor: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let py = tensor.py();
+    let is_bfloat16 = tensor.getattr("dtype").ok()?.str().ok()?.to_string_lossy() == "torch.bfloat16";
+    if !is_bfloat16 || tensor.getattr("requires_grad").ok()?.is_truthy().ok()? {
+        return None;
+    }
+    let bits = tensor.call_method1("view", (py.import("torch").ok()?.getattr("int16").ok()?,)).ok()?;
+    let dtype = py.import("ml_dtypes").ok()?.getattr("bfloat16").ok()?;
+    bits.call_method0("numpy").ok()?.call_method1("view", (dtype,)).ok()
 }
 
 fn unreadable(name: &str, object: &Bound<'_, PyAny>, error: &PyErr) -> PyErr {
     let kind = object.get_type();
-    let message = format!("{name} is a {kind}, which cannot be read as an array: {}", error.value(object.py()));
+    let reason = error.value(object.py()).to_string();
+    let hint = if reason.contains("BFloat16") { " (install ml_dtypes, or pass .float())" } else { "" };
+    let message = format!("{name} is a {kind}, which cannot be read as an array: {reason}{hint}");
     Error::Type(message).into()
 }
 

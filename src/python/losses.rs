@@ -10,7 +10,7 @@ use pyo3::types::PyTuple;
 
 use super::answer::{Request, Results, Term, answer, is_in_place};
 use super::arguments::{Floats, Mask, holds_integers, integer, integer_array, integers, number, reducer, word};
-use super::array::with_element;
+use super::array::{Kind, with_element};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::float::Element;
@@ -81,10 +81,10 @@ pub(super) fn cross_entropy_loss<'py>(
         let label_smoothing = number("label_smoothing", &label_smoothing)?;
         let smoothed = Smoothed::new(&word("label_smoothing_over", &label_smoothing_over)?)?;
         let z_loss = number("z_loss", &z_loss)?;
-        let transform = transform(&temperature, softcap.as_ref())?;
         let focal_gamma = number("focal_gamma", &focal_gamma)?;
         let poly_epsilon = number("poly_epsilon", &poly_epsilon)?;
-        let first = Floats::new("logits", &logits)?;
+        let first = Floats::rows("logits", &logits)?;
+        let transform = transform(&temperature, softcap.as_ref(), first.kind)?;
         let (classes, distributions) = match holds_integers("targets", &targets)? {
             true => (Some(integers("targets", &targets)?), None),
             false => (None, Some(Floats::new("targets", &targets)?)),
@@ -125,9 +125,9 @@ pub(super) fn cross_entropy_loss<'py>(
     })
 }
 
-fn transform(temperature: &Object<'_>, softcap: Option<&Object<'_>>) -> PyResult<Transform> {
+fn transform(temperature: &Object<'_>, softcap: Option<&Object<'_>>, kind: Kind) -> PyResult<Transform> {
     let softcap = softcap.map(|object| number("softcap", object)).transpose()?;
-    Ok(Transform::new(number("temperature", temperature)?, softcap)?)
+    Ok(Transform::new(number("temperature", temperature)?, softcap, kind == Kind::F64)?)
 }
 
 /// The gradient of Σ (c ln p(a) + e H) with respect to the logits.
@@ -147,8 +147,8 @@ pub(super) fn policy_gradient_logits<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let ignore_index = integer("ignore_index", &ignore_index)?;
-        let transform = transform(&temperature, softcap.as_ref())?;
-        let first = Floats::new("logits", &logits)?;
+        let first = Floats::rows("logits", &logits)?;
+        let transform = transform(&temperature, softcap.as_ref(), first.kind)?;
         let ids = integers("ids", &ids)?;
         let coefficients = Floats::new("coefficients", &coefficients)?;
         let entropy = Floats::new("entropy", &entropy)?;
@@ -196,8 +196,8 @@ pub(super) fn token_log_probs<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let ignore_index = integer("ignore_index", &ignore_index)?;
-        let transform = transform(&temperature, softcap.as_ref())?;
-        let first = Floats::new("logits", &logits)?;
+        let first = Floats::rows("logits", &logits)?;
+        let transform = transform(&temperature, softcap.as_ref(), first.kind)?;
         let targets = integers("targets", &targets)?;
         let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
         with_element!(first.kind, E => {
@@ -282,7 +282,10 @@ pub(super) fn reinforce_loss<'py>(
             return Err(Error::Value(message.to_owned()).into());
         }
         let discount = discount.map(|object| number("discount", &object)).transpose()?;
-        let first = Floats::new("logits", &logits)?;
+        let first = match actions.is_some() {
+            true => Floats::rows("logits", &logits)?,
+            false => Floats::new("logits", &logits)?,
+        };
         let actions = actions.map(|object| integers("actions", &object)).transpose()?;
         let rewards = Floats::new("rewards", &rewards)?;
         let baseline_array;

@@ -212,8 +212,14 @@ impl<'py> Call<'py> {
             others.extend(floats.addresses());
         }
         // (N, T) and (N, T, D): with three axes, or two in the arrays of a list, a step is a row.
-        let has_rows = first.axes() == if first.is_list() { 2 } else { 3 };
-        let axes = match has_rows || matches!(other, Third::Columns(_)) {
+        let most = if first.is_list() { 2 } else { 3 };
+        let has_columns = matches!(other, Third::Columns(_));
+        let shape = first.shape().unwrap_or(&[0]);
+        if !has_columns && !(1..=most).contains(&shape.len()) {
+            let name = if first.is_list() { subscript(name, &[0]) } else { name.to_owned() };
+            return Err(Error::shape(&name, shape, format!("1 to {most} axes")).into());
+        }
+        let axes = match has_columns || shape.len() == most {
             true => Axes::StepsOfRows,
             false => Axes::Steps,
         };
@@ -257,12 +263,8 @@ fn fits(first: &Floats<'_>, columns: usize, width: usize, is_empty: bool) -> Res
     if width == columns || (is_empty && first.is_list()) {
         return Ok(());
     }
-    let shape = match &first.arrays {
-        Argument::Array(array) => &array.shape,
-        Argument::List(arrays) => &arrays[0].shape,
-    };
     let expected = format!("a last axis of {columns}, a number for each quantile");
-    Err(Error::shape("predictions", shape, expected))
+    Err(Error::shape("predictions", first.shape().unwrap_or_default(), expected))
 }
 
 fn has_other(curve: &dyn AnyCurve) -> bool {
