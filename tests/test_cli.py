@@ -1689,3 +1689,35 @@ def test_the_program_is_installed_by_its_name() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"seqloss": "seqloss_rs.cli:main"}
     assert in_a_process("--version") == Outcome(0, f"seqloss {seqloss_rs.__version__}\n", "")
+
+
+@pytest.mark.parametrize("form", ["flag", "array", "lines"])
+def test_several_quantiles_are_scored_at_once(form: str, program: Program, tmp_path: Path) -> None:
+    generator = np.random.default_rng(4)
+    predictions, targets = generator.normal(size=(3, 5, 3)), generator.normal(size=(3, 5))
+    targets[1, 2] = np.nan
+    quantile, lengths = [0.1, 0.5, 0.9], np.array([5, 4, 2])
+    arrays: Arrays = {"predictions": predictions, "targets": targets, "lengths": lengths}
+    data, output = tmp_path / ("data.jsonl" if form == "lines" else "data.npz"), tmp_path / "out.jsonl"
+    if form == "lines":
+        rows = [{name: value[index].tolist() for name, value in arrays.items()} for index in range(3)]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        more: Arrays = {"quantile": np.array(quantile)} if form == "array" else {}
+        np.savez(data, **arrays, **more)
+    flags = [] if form == "array" else ["--quantile", "0.1,0.5,0.9"]
+    outcome = program("score", "quantile", data, *flags, "--nan", "omit", "-o", output)
+    expected: Any = seqloss_rs.quantile_loss(**arrays, quantile=quantile, nan="omit", reduction="sequence")
+    check(outcome, read_lines(output), expected)
+    assert [line["terms"] for line in read_lines(output)] == [15, 9, 6]
+    assert outcome.summary["options"] == {"quantile": quantile, "nan": "omit"}
+    mean = seqloss_rs.quantile_loss(**arrays, quantile=quantile, nan="omit")
+    assert outcome.summary["mean_per_term"] == pytest.approx(mean, rel=1e-12)
+    if form != "lines":
+        np.savez(data, predictions=predictions[0], targets=targets[0])
+        one = program("score", "quantile", data, "--quantile", "0.1,0.5,0.9").summary
+        assert one["sum"] == pytest.approx(expected[0], rel=1e-12)
+    assert (
+        "--quantile: '0.1;0.5' is not a number, or several such as"
+        in program("score", "quantile", data, "--quantile", "0.1;0.5").err
+    )

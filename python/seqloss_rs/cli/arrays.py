@@ -95,7 +95,11 @@ class _Call:
     def is_single(self) -> bool:
         """Whether the file is one sequence, without the axis N."""
         ragged = self._loss.first.name in self._offsets
-        return not ragged and not self._loss.is_text and self._first.ndim == self._loss.sequence_rank(self._data)
+        return (
+            not ragged
+            and not self._loss.is_text
+            and self._first.ndim == self._loss.sequence_rank(self._data, self._effective)
+        )
 
     def single_batch(self) -> Batch:
         """Return the one sequence."""

@@ -71,7 +71,7 @@ def read_lines(
     stream: io.BufferedReader, path: str, loss: Loss, options: Mapping[str, Any], ignored: Collection[str]
 ) -> Iterator[Batch]:
     """Yield the batches of a file with a JSON object on each line."""
-    reader = _TextRecords(path) if loss.is_text else _NumericRecords(path, loss, ignored)
+    reader = _TextRecords(path) if loss.is_text else _NumericRecords(path, loss, options, ignored)
     size = size_of(path)
     consumed = count = 0
     lines = (line for line in lines_of(stream, path) if line[1].strip())
@@ -191,9 +191,10 @@ class _TextRecords(_Records):
 class _NumericRecords(_Records):
     """The arguments of one sequence on each line, as lists."""
 
-    def __init__(self, path: str, loss: Loss, ignored: Collection[str]):
+    def __init__(self, path: str, loss: Loss, options: Mapping[str, Any], ignored: Collection[str]):
         super().__init__(path)
         self._loss = loss
+        self._options = options
         self._ignored = ignored
         self._names: frozenset[str] | None = None
         self._forms: dict[str, npt.NDArray[Any]] = {}
@@ -285,7 +286,7 @@ class _NumericRecords(_Records):
         if first is None:
             argument = self._loss.arguments[name]
             own = argument is self._loss.first
-            rank = self._loss.sequence_rank(self._names or ()) if own else max(1, min(argument.ranks))
+            rank = self._loss.sequence_rank(self._names or (), self._options) if own else max(1, min(argument.ranks))
             return [array.reshape((0,) * rank) for array in column]
         if first.ndim == 0:
             for number, array in zip(records, column, strict=True):

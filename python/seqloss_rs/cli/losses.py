@@ -22,6 +22,9 @@ from .options import Option, options_of
 
 __all__ = ["LOSSES", "Argument", "KnownValue", "Loss", "Scored"]
 
+# A sum for each sequence, in float64 whatever the data are: the package itself returns those of float32 rounded.
+WIDE = "sequence_float64"
+
 Options = Mapping[str, Any]
 Fields = list[dict[str, Any]]
 
@@ -74,7 +77,7 @@ class Scored:
     fields : list of dict
         What the loss adds to the line of each.
     tallies : dict
-        What is added up over all batches for the summary: numbers, or arrays.
+        What is added up over all batches for the summary: integers, arrays of them, or a LossSum.
     """
 
     losses: npt.NDArray[np.float64]
@@ -112,7 +115,8 @@ class Loss:
     whole : callable
         Whether the options make a sample's loss depend on the others, so that a file must be one call.
     rank : callable, optional
-        How many axes the first argument has for one sequence, where that depends on which arguments are there.
+        How many axes the first argument has for one sequence, where that depends on which arguments are there, or on
+        the options.
     """
 
     name: str
@@ -125,16 +129,16 @@ class Loss:
     known: KnownValue
     adds: str
     whole: Callable[[Options], bool] = lambda options: False
-    rank: Callable[[Collection[str]], int] | None = None
+    rank: Callable[[Collection[str], Options], int] | None = None
 
     @property
     def first(self) -> Argument:
         """The first argument, the one whose axis N counts the samples."""
         return self.data[0]
 
-    def sequence_rank(self, names: Collection[str]) -> int:
+    def sequence_rank(self, names: Collection[str], options: Options) -> int:
         """How many axes the first argument has when it is one sequence, without the axis N."""
-        return min(self.first.ranks) if self.rank is None else self.rank(names)
+        return min(self.first.ranks) if self.rank is None else self.rank(names, options)
 
     @property
     def is_text(self) -> bool:
@@ -177,13 +181,13 @@ def score_elements(loss: Loss, batch: Batch, options: Options) -> Scored:
 
 
 def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[[Any], tuple[int, ...]]) -> Scored:
-    totals = loss.call(batch, options, "sequence")
+    totals = loss.call(batch, options, WIDE)
     effective = {**batch.options, **options}
     ignored, omits_nan = effective.get("ignore_index"), effective.get("nan") == "omit"
     class_weights = effective.get("class_weights", batch.arguments.get("class_weights"))
     changes = ("label_smoothing", "z_loss", "focal_gamma", "poly_epsilon")
     fields: Fields = []
-    valid_terms, valid_weight = 0, 0.0
+    valid_terms, valid_weights = 0, []
     for position in np.ndindex(totals.shape):
         sample = _sample(batch, position, totals.shape)
         values = np.asarray(sample[loss.first.name])
@@ -191,14 +195,15 @@ def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[
         valid = np.ones(terms_of(values), dtype=bool)
         valid[length:] = False
         if "mask" in sample:
-            mask = np.asarray(sample["mask"])
-            valid &= mask.reshape(mask.shape + (1,) * (valid.ndim - mask.ndim))
+            valid &= _spread(sample["mask"], valid) != 0
         if ignored is not None and np.issubdtype(np.asarray(sample["targets"]).dtype, np.integer):
             valid &= np.asarray(sample["targets"]) != ignored
+        if sample.get("weights") is not None:
+            valid &= _spread(sample["weights"], valid) != 0
         if omits_nan:
             for name in ("predictions", "targets", "variances"):
                 if name in sample:
-                    valid &= ~np.isnan(np.asarray(sample[name], np.float64))
+                    valid &= ~np.isnan(_spread(sample[name], valid))
         terms = int(np.count_nonzero(valid))
         total = float(totals[position])
         member = {"member": position[1]} if len(position) == 2 else {}
@@ -207,21 +212,28 @@ def _score_terms(loss: Loss, batch: Batch, options: Options, terms_of: Callable[
         )
         if math.isfinite(total):
             valid_terms += terms
-            valid_weight += _weight(sample, valid, class_weights)
+            valid_weights.append(_weight(sample, valid, class_weights))
+    weight = seqloss_rs.LossSum()
+    weight.update(np.array(valid_weights, np.float64))
     tallies = {
         "terms": valid_terms,
-        "weight": valid_weight,
+        "weight": weight,
         "changes": sum(bool(effective.get(name)) for name in changes),
     }
     return Scored(totals.ravel(), fields, tallies)
+
+
+def _spread(values: Any, like: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return what is given for each step, or for each number of one, with the axes of the terms."""
+    array = np.asarray(values, np.float64)
+    return array.reshape(array.shape + (1,) * (like.ndim - array.ndim))
 
 
 def _weight(sample: Mapping[str, Any], valid: Any, class_weights: Any) -> float:
     """Return what the valid terms of a sample count for in a mean."""
     factors = np.ones(valid.shape)
     if sample.get("weights") is not None:
-        weights = np.asarray(sample["weights"], np.float64)
-        factors *= weights.reshape(weights.shape + (1,) * (valid.ndim - weights.ndim))
+        factors *= _spread(sample["weights"], valid)
     if class_weights is not None and np.issubdtype(np.asarray(sample["targets"]).dtype, np.integer):
         # A target that is not valid may be no class.
         factors *= np.asarray(class_weights, np.float64)[np.where(valid, np.asarray(sample["targets"]), 0)]
@@ -244,7 +256,7 @@ def _sample(batch: Batch, position: tuple[int, ...], shape: tuple[int, ...]) -> 
 
 def conclude_steps(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
     """Add the mean over all terms, whatever sequence they belong to, each by its weight."""
-    weight = tallies["weight"]
+    weight = tallies["weight"].value
     return {"terms": tallies["terms"], "mean_per_term": total / weight if weight else math.nan}
 
 
@@ -261,7 +273,7 @@ def conclude_cross_entropy(tallies: Mapping[str, Any], total: float, options: Op
 def score_ctc(loss: Loss, batch: Batch, options: Options) -> Scored:
     """Score CTC: mark what cannot be aligned, and write classes as text where the file says how."""
     effective = {**batch.options, **options}
-    losses = loss.call(batch, {**options, "zero_infinity": False}, "none")
+    losses = loss.call(batch, {**options, "zero_infinity": False}, WIDE)
     frames = _frames(batch, effective.get("layout", "NTC"))
     targets = _targets(batch)
     decoded = None if batch.classes is None else _decoded(batch, effective)
@@ -269,7 +281,7 @@ def score_ctc(loss: Loss, batch: Batch, options: Options) -> Scored:
     if infinite.any() and (effective.get("label_smoothing") or "consistency_with" in batch.arguments):
         # A divergence is infinite too where a class has probability 0, whatever the paths are.
         alone = replace(batch, arguments={**batch.arguments, "consistency_with": None})
-        infeasible = np.isposinf(loss.call(alone, {**options, "zero_infinity": False, "label_smoothing": 0.0}, "none"))
+        infeasible = np.isposinf(loss.call(alone, {**options, "zero_infinity": False, "label_smoothing": 0.0}, WIDE))
     fields: Fields = []
     for sample in range(len(losses)):
         entry: dict[str, Any] = {
@@ -344,12 +356,14 @@ def score_rouge(loss: Loss, batch: Batch, options: Options) -> Scored:
     """Score ROUGE."""
     losses = loss.call(batch, options, "none")
     fields: Fields = [{"length": _words(hypothesis)} for hypothesis in _pairs(batch)[0]]
-    return Scored(losses, fields, {"rouge": math.fsum(1.0 - losses), "samples": len(losses)})
+    rouge = seqloss_rs.LossSum()
+    rouge.update(1.0 - losses)
+    return Scored(losses, fields, {"rouge": rouge})
 
 
 def conclude_rouge(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
     """Add ROUGE of the corpus: the mean over its samples."""
-    return {"corpus_rouge": tallies["rouge"] / tallies["samples"]}
+    return {"corpus_rouge": tallies["rouge"].mean}
 
 
 def _words(hypothesis: str | Sequence[int]) -> int:
@@ -397,6 +411,7 @@ def _pointwise(
     source: str,
     known: Mapping[str, Any] = DIFFERENCES,
     more: tuple[Argument, ...] = (),
+    rank: Callable[[Collection[str], Options], int] | None = None,
 ) -> Loss:
     """Describe a loss of single numbers, summed over a sequence."""
     return Loss(
@@ -409,6 +424,7 @@ def _pointwise(
         conclude=conclude_steps,
         adds=TERMS_ADD,
         known=KnownValue(known, value, source),
+        rank=rank,
     )
 
 
@@ -470,7 +486,15 @@ LOSSES: dict[str, Loss] = {
             4 / 3,
             "(2 + 2/3) / 2",
         ),
-        _pointwise("quantile", "Quantile", "pinball of a quantile, the median by default", 0.75, "(1/2 + 2/2) / 2"),
+        _pointwise(
+            "quantile",
+            "Quantile",
+            "pinball of a quantile (the median by default) or of several",
+            0.75,
+            "(1/2 + 2/2) / 2",
+            # Each step has a number for each of several quantiles.
+            rank=lambda names, options: 1 + np.ndim(options.get("quantile", 0.5)),
+        ),
         _pointwise(
             "poisson_nll",
             "Poisson",
@@ -560,7 +584,7 @@ LOSSES: dict[str, Loss] = {
                 "reward 3, two equal actions: 3 ln 2",
             ),
             whole=lambda options: isinstance(options.get("baseline"), str),
-            rank=lambda names: 2 if "actions" in names else 1,
+            rank=lambda names, options: 2 if "actions" in names else 1,
         ),
     )
 }

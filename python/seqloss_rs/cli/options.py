@@ -32,9 +32,9 @@ class Option:
     words : dict
         The words that it may be written as, and the values that they stand for.
     several : bool
-        Whether it takes several of the words.
+        Whether it takes several of the words, or of the numbers.
     parse : callable, optional
-        Reads any other text: `int`, `float` or `numbers`; raises ValueError for what is none.
+        Reads any other text: `int`, `float`, `numbers` or `one_or_more`; raises ValueError for what is none.
     help : str
         What it does.
     """
@@ -60,7 +60,8 @@ class Option:
     def metavar(self) -> str:
         """What stands for its value in a help."""
         if not self.words:
-            return "NUMBER,..." if self.parse is numbers else "NUMBER"
+            several = "NUMBER[,...]" if self.parse is one_or_more else "NUMBER"
+            return "NUMBER,..." if self.parse is numbers else several
         return f"{{{','.join([*(['NUMBER'] if self.parse else []), *self.words])}}}"
 
     def read(self, text: str) -> Any:
@@ -82,10 +83,17 @@ def numbers(text: str) -> npt.NDArray[np.float64]:
     return np.array([float(part) for part in text.split(",")])
 
 
+def one_or_more(text: str) -> float | list[float]:
+    """Read a number, or several with commas between them."""
+    read = [float(part) for part in text.split(",")]
+    return read if "," in text else read[0]
+
+
 WRITTEN: Mapping[Callable[[str], Any], str] = {
     int: "an integer",
     float: "a number",
     numbers: "a list of numbers such as 1,0.5,2",
+    one_or_more: "a number, or several such as 0.1,0.5,0.9",
 }
 
 
@@ -115,16 +123,16 @@ def _option(name: str, default: Any, hint: Any, description: str) -> Option:
         if not any(typing.get_origin(kind) is np.ndarray for kind in kinds):
             raise TypeError(f"{name} is {hint}, which no flag is known for")
         parse = numbers
-    several = any(
-        typing.get_origin(kind) is Sequence and typing.get_args(kind)[0] == literal
-        for kind in kinds
-        for literal in literals
-    )
+    sequences_of = [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is Sequence]
+    if parse is float and float in sequences_of:
+        parse = one_or_more
+    several = parse is one_or_more or any(literal in sequences_of for literal in literals)
     # What follows a colon explains the words one by one, in an order that need not be that of the type.
     text = re.split(r"(?<=[.;:]) " if words and not isinstance(default, bool) else r"(?<=[.;]) ", description)[0]
     remarks = [
         text.rstrip(".;:"),
-        "may be given several times" if several else "",
+        "may be given several times" if several and words else "",
+        "several with commas between them" if parse is one_or_more else "",
         "numbers with commas between them, or an array of an .npz" if parse is numbers else "",
     ]
     return Option(name, default, words, several, parse, "; ".join(filter(None, remarks)))
@@ -159,7 +167,7 @@ def add_flags(parser: argparse.ArgumentParser, function: str, options: Mapping[s
             keywords["action"] = argparse.BooleanOptionalAction
         else:
             keywords |= {
-                "action": "append" if option.several else "store",
+                "action": "append" if option.several and option.words else "store",
                 "type": option.read,
                 "metavar": option.metavar,
             }

@@ -16,7 +16,7 @@ import seqloss_rs
 from .batch import Batch
 from .errors import DataError, UsageError
 from .losses import LOSSES, Loss, Scored
-from .merge import write_state
+from .merge import State, settings_of
 from .names import STANDARD_INPUT
 from .names import shown as shown_name
 from .options import add_flags, described, flag, given, shown
@@ -98,10 +98,14 @@ def array_words(loss: Loss) -> dict[str, str]:
         sentence = re.split(r"(?<=\.) ", descriptions.get(data.name, ""))[0].rstrip(".")
         remark = "; one array for all samples" if data.shared else ""
         rows.append(textwrap.fill(f"{f'  {name}':<{width}}{sentence}{remark}", 118, subsequent_indent=" " * width))
-    several = " and ".join(name for name, option in loss.options.items() if option.several)
+    words = " and ".join(name for name, option in loss.options.items() if option.several and option.words)
+    numbers = " and ".join(name for name, option in loss.options.items() if option.several and not option.words)
+    several = "".join(
+        f"; {names} may be several {what}" for names, what in ((words, "words"), (numbers, "numbers")) if names
+    )
     return {
         "arrays": "\n".join(rows),
-        "options": "An array without axes sets an option" + (f"; {several} may be several words." if several else "."),
+        "options": f"An array without axes sets an option{several}.",
     }
 
 
@@ -112,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
         parser.add_argument("--hyp", metavar="FILE", help="plain text, a hypothesis on each line; - is standard input")
         parser.add_argument("--ref", metavar="FILE", nargs="+", help="plain text, a reference on each line")
     parser.add_argument("-o", "--output", metavar="FILE", help="write a line for each sample; - is standard output")
-    parser.add_argument("--state", metavar="FILE", help="write the exact sum of the finite losses, for seqloss merge")
+    parser.add_argument("--state", metavar="FILE", help="write exact sums and counts, for seqloss merge")
     parser.add_argument("--format", choices=FORMATS, help="of the output (default: csv for names in .csv, else jsonl)")
     parser.add_argument(
         "--json", action=argparse.BooleanOptionalAction, help="the summary as JSON (default: not on a terminal)"
@@ -135,6 +139,7 @@ def run_loss(arguments: argparse.Namespace, loss: Loss) -> int:
     summary = Summary()
     progress = Progress(sys.stderr, len(sources), not arguments.quiet)
     effective = dict(options)
+    settings: dict[str, Any] | None = None
     start = time.perf_counter()
     try:
         with open_writer(arguments.output, form) as writer:
@@ -142,17 +147,28 @@ def run_loss(arguments: argparse.Namespace, loss: Loss) -> int:
                 for batch in batches:
                     scored = _score(loss, batch, options)
                     effective = {**batch.options, **options}
+                    if arguments.state is not None:
+                        settings = _same_settings(settings, settings_of(loss.name, batch, options), batch)
                     _write(writer, loss, batch, scored, shown(effective), len(summary))
                     summary.add(scored)
                     progress.update(number, batch.done, len(summary))
     finally:
         progress.clear()
     if arguments.state is not None:
-        write_state(arguments.state, loss.name, effective, summary.losses)
+        State.of(summary, settings or settings_of(loss.name, None, options)).write(arguments.state)
     result = summary.result(loss, effective, len(sources), time.perf_counter() - start)
     stream = sys.stderr if arguments.output == STANDARD_OUTPUT else sys.stdout
     print_summary(result, stream, not stream.isatty() if arguments.json is None else arguments.json)
     return 0
+
+
+def _same_settings(settings: dict[str, Any] | None, own: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    """Return what a batch was scored with, which a state can say of all or of none."""
+    for name in sorted(own.keys() | (settings or own).keys()):
+        if settings is not None and settings.get(name) != own.get(name):
+            message = f"is {own.get(name)} here and {settings.get(name)} before; --state needs one for all files"
+            raise DataError(message, file=shown_name(batch.file), field=name)
+    return own
 
 
 def _sources(arguments: argparse.Namespace, loss: Loss, options: dict[str, Any]) -> list[Iterator[Batch]]:

@@ -20,7 +20,7 @@ from .losses import Loss, Scored
 from .options import shown
 from .write import to_json
 
-__all__ = ["Summary", "exact_sum", "print_summary", "print_table"]
+__all__ = ["Summary", "add_up", "exact_sum", "head", "print_summary", "print_table"]
 
 
 class Summary:
@@ -28,7 +28,7 @@ class Summary:
 
     def __init__(self) -> None:
         self._losses = array("d")
-        self._tallies: dict[str, Any] = {}
+        self.tallies: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self._losses)
@@ -41,8 +41,16 @@ class Summary:
     def add(self, scored: Scored) -> None:
         """Take one batch more."""
         self._losses.frombytes(scored.losses.tobytes())
-        for name, value in scored.tallies.items():
-            self._tallies[name] = self._tallies[name] + value if name in self._tallies else value
+        add_up(self.tallies, scored.tallies)
+
+    @property
+    def sums(self) -> tuple[seqloss_rs.LossSum, seqloss_rs.LossSum]:
+        """The sum of the finite losses, and of the others."""
+        finite, others = seqloss_rs.LossSum(), seqloss_rs.LossSum()
+        is_finite = np.isfinite(self.losses)
+        finite.update(self.losses, mask=is_finite)
+        others.update(self.losses, mask=~is_finite)
+        return finite, others
 
     def result(self, loss: Loss, options: Mapping[str, Any], files: int, seconds: float) -> dict[str, Any]:
         """Return what is known at the end.
@@ -50,24 +58,37 @@ class Summary:
         Losses that are not finite are counted, and are in none of the other numbers.
         """
         losses = self.losses
-        finite = np.sort(losses[np.isfinite(losses)])
-        total = exact_sum(finite)
+        finite = losses[np.isfinite(losses)]
         known = bool(finite.size)
+        total, nonfinite = self.sums
         return {
-            "loss": loss.name,
-            "count": len(losses),
-            "nonfinite": len(losses) - len(finite),
-            "sum": total,
-            "mean": total / len(finite) if known else math.nan,
+            **head(loss, total, nonfinite),
             "median": float(np.median(finite)) if known else math.nan,
             "p95": float(np.percentile(finite, 95)) if known else math.nan,
-            "max": float(finite[-1]) if known else math.nan,
-            **(loss.conclude(self._tallies, total, options) if self._tallies else {}),
+            "max": float(finite.max()) if known else math.nan,
+            **(loss.conclude(self.tallies, total.value, options) if self.tallies else {}),
             "seconds": round(seconds, 3),
             "files": files,
             "options": shown(options),
             "version": seqloss_rs.__version__,
         }
+
+
+def head(loss: Loss, finite: seqloss_rs.LossSum, nonfinite: seqloss_rs.LossSum) -> dict[str, Any]:
+    """Return what the summary of one run and that of merged ones begin with."""
+    return {
+        "loss": loss.name,
+        "count": finite.count + nonfinite.count,
+        "nonfinite": nonfinite.count,
+        "sum": finite.value,
+        "mean": finite.mean,
+    }
+
+
+def add_up(tallies: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add to tallies those of other samples."""
+    for name, value in more.items():
+        tallies[name] = tallies[name] + value if name in tallies else value
 
 
 def exact_sum(values: npt.NDArray[np.float64]) -> float:
