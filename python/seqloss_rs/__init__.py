@@ -1,5 +1,6 @@
 """Losses for sequences, on the CPU, for NumPy."""
 
+from . import significance
 from ._native import InternalError, __version__
 from .decoding import (
     Alignment,
@@ -99,6 +100,7 @@ __all__ = [
     "sequence_windows",
     "set_num_threads",
     "show_config",
+    "significance",
     "smape_loss",
     "smooth_l1_loss",
     "token_log_probs",

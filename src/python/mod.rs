@@ -11,6 +11,7 @@ mod error;
 mod fork;
 mod losses;
 mod pointwise;
+mod resample;
 mod sum;
 mod text;
 mod texts;
@@ -96,6 +97,8 @@ mod _native {
     use super::losses::{cross_entropy_loss, policy_gradient_logits, reinforce_loss, token_log_probs};
     #[pymodule_export]
     use super::pointwise::{gaussian_nll_loss, interval_coverage, pointwise_loss};
+    #[pymodule_export]
+    use super::resample::Segments;
     #[pymodule_export]
     use super::sum::LossSum;
     #[pymodule_export]

@@ -23,9 +23,9 @@ type Object<'py> = Bound<'py, PyAny>;
 
 /// A metric with checked options.
 #[pyclass(frozen, module = "seqloss_rs")]
-pub(super) struct TextMetric(Kind);
+pub(super) struct TextMetric(pub(super) Kind);
 
-enum Kind {
+pub(super) enum Kind {
     Bleu(Bleu),
     Rouge(Rouge),
     ErrorRate(ErrorRate),
@@ -35,12 +35,13 @@ enum Kind {
 macro_rules! with_metric {
     ($kind:expr, $metric:ident => $body:expr) => {
         match $kind {
-            Kind::Bleu($metric) => $body,
-            Kind::Rouge($metric) => $body,
-            Kind::ErrorRate($metric) => $body,
+            $crate::python::text::Kind::Bleu($metric) => $body,
+            $crate::python::text::Kind::Rouge($metric) => $body,
+            $crate::python::text::Kind::ErrorRate($metric) => $body,
         }
     };
 }
+pub(super) use with_metric;
 
 #[pyfunction]
 pub(super) fn bleu<'py>(
@@ -112,10 +113,8 @@ impl TextMetric {
             let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
                 Ok(scores(metric, &statistics(metric, &pairs, watch)?))
             }))?;
-            if let Kind::Bleu(_) = self.0 {
-                for score in &mut scores {
-                    *score *= PERCENT;
-                }
+            for score in &mut scores {
+                *score *= self.scale();
             }
             Ok(scores.into_pyarray(py).reshape(axes)?.into_any())
         })
@@ -160,7 +159,7 @@ impl TextMetric {
             if !matches!(shape[..], [_, columns] if columns == width) && shape != [width] && shape != [0] {
                 return Err(Error::shape("rows", &shape, format!("(N, {width}) or ({width},)")).into());
             }
-            with_metric!(&self.0, metric => check(metric, &values))?;
+            with_metric!(&self.0, metric => check(metric, "rows", &values))?;
             self.parts(py, &values)
         })
     }
@@ -170,7 +169,15 @@ impl TextMetric {
 const PERCENT: f64 = 100.0;
 
 impl TextMetric {
-    fn width(&self) -> usize {
+    /// The score that belongs to a ratio of 1.
+    pub(super) fn scale(&self) -> f64 {
+        match &self.0 {
+            Kind::Bleu(_) => PERCENT,
+            Kind::Rouge(_) | Kind::ErrorRate(_) => 1.0,
+        }
+    }
+
+    pub(super) fn width(&self) -> usize {
         with_metric!(&self.0, metric => metric.width())
     }
 

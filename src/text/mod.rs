@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! strings, ids ─ tokens.rs ─▶ Pairs ─ tokenize.rs, stem.rs ─▶ Pair ─ ngrams.rs, subsequence.rs, alignment.rs ─▶ rows
-//! rows ─ bleu.rs, rouge.rs, error_rate.rs ─▶ scores
+//! rows ─ bleu.rs, rouge.rs, error_rate.rs ─▶ scores        rows ─ resample.rs ─▶ scores of resampled corpora
 //! ```
 
 pub mod alignment;
 pub mod bleu;
 pub mod error_rate;
 pub mod ngrams;
+pub mod resample;
 pub mod rouge;
 pub mod stem;
 pub mod strips;
@@ -54,6 +55,11 @@ pub trait Metric: Sync {
     fn check(&self, row: &[i64]) -> Result<(), String>;
     /// The score of a row, as a ratio.
     fn score(&self, row: &[i64], level: Level) -> f64;
+
+    /// Whether the score of a corpus is that of the sum of its rows; else it is the mean of their scores.
+    fn adds_up(&self) -> bool {
+        true
+    }
 
     /// The score of a corpus: that of the sum of its rows.
     fn corpus(&self, rows: &[i64]) -> Result<f64, Error> {
@@ -108,12 +114,12 @@ pub fn sum(rows: &[i64], width: usize) -> Result<Vec<i64>, Error> {
 }
 
 /// Checks rows that somebody else has made.
-pub fn check<M: Metric>(metric: &M, rows: &[i64]) -> Result<(), Error> {
+pub fn check<M: Metric>(metric: &M, name: &str, rows: &[i64]) -> Result<(), Error> {
     for (index, row) in rows.chunks(metric.width()).enumerate() {
         if let Some(column) = row.iter().position(|&value| value < 0) {
-            return Err(Error::range("rows", &[index, column], row[column], "a count"));
+            return Err(Error::range(name, &[index, column], row[column], "a count"));
         }
-        metric.check(row).map_err(|wrong| Error::Value(format!("rows[{index}] has {wrong}")))?;
+        metric.check(row).map_err(|wrong| Error::Value(format!("{name}[{index}] has {wrong}")))?;
     }
     Ok(())
 }

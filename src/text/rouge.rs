@@ -15,8 +15,8 @@ use super::tokenize::alphanumeric;
 use super::tokens::{Pair, Text};
 use super::{Level, Metric};
 use crate::error::Error;
+use crate::exact::Exact;
 use crate::parallel::Ticker;
-use crate::reduction::total;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +200,10 @@ impl Metric for Rouge {
     }
 
     /// The mean over the rows; NaN for none.
+    fn adds_up(&self) -> bool {
+        false
+    }
+
     fn corpus(&self, rows: &[i64]) -> Result<f64, Error> {
         Ok(mean(self.measure, rows))
     }
@@ -209,7 +213,7 @@ impl Metric for Rouge {
 pub fn mean(measure: Measure, rows: &[i64]) -> f64 {
     let rows = rows.chunks(3);
     let count = rows.len() as f64;
-    total(rows.map(|row| measure.of(row))) / count
+    rows.map(|row| measure.of(row)).collect::<Exact>().value() / count
 }
 
 impl Scratch {
