@@ -259,7 +259,7 @@ fn begins_with_tokens(items: &[Object<'_>]) -> bool {
     first.is_some_and(|tokens| begins_with_string(&tokens))
 }
 
-/// Where a text was found, as the caller would write it: references[3][0].
+/// Where a text was found, as the caller would write it: `references[3][0]`.
 #[derive(Clone, Copy)]
 struct Place<'a>(&'a str, &'a [usize]);
 
