@@ -71,6 +71,8 @@ SIGNATURES = {
 PUBLIC = {
     *SIGNATURES,
     "Bleu",
+    "Chrf",
+    "Ter",
     "Rouge",
     "ErrorRate",
     "Alignment",

@@ -27,7 +27,18 @@ from .forecast import crps, interval_coverage, mase, rmse, rmsse, wape
 from .gradient import value_and_grad
 from .losses import cross_entropy_loss, ctc_loss, reinforce_loss
 from .machine import get_num_threads, set_num_threads, show_config
-from .metrics import Bleu, BleuScore, ErrorRate, ErrorRateScore, Rouge, RougeScore
+from .metrics import (
+    Bleu,
+    BleuScore,
+    Chrf,
+    ChrfScore,
+    ErrorRate,
+    ErrorRateScore,
+    Rouge,
+    RougeScore,
+    Ter,
+    TerScore,
+)
 from .pointwise import (
     gaussian_nll_loss,
     huber_loss,
@@ -50,6 +61,8 @@ __all__ = [
     "Alignment",
     "Bleu",
     "BleuScore",
+    "Chrf",
+    "ChrfScore",
     "DocumentScores",
     "ErrorRate",
     "ErrorRateScore",
@@ -63,6 +76,8 @@ __all__ = [
     "RougeScore",
     "SequenceWindows",
     "Span",
+    "Ter",
+    "TerScore",
     "TokenLogProbs",
     "WindowBatch",
     "__version__",

@@ -10,6 +10,7 @@ __all__ = [
     "TextMetric",
     "__version__",
     "bleu",
+    "chrf",
     "cross_entropy_loss",
     "ctc_align",
     "ctc_beam_decode",
@@ -28,6 +29,7 @@ __all__ = [
     "rouge",
     "set_num_threads",
     "simd",
+    "ter",
     "token_log_probs",
 ]
 __version__: str
@@ -71,6 +73,7 @@ class TextMetric:
     def statistics(self, /, hypotheses: Any, references: Any, layout: Any) -> Any: ...
 
 def bleu(max_order: Any, smoothing: Any, effective_order: Any, tokenize: Any, lowercase: Any) -> Any: ...
+def chrf(char_order: Any, word_order: Any, beta: Any, lowercase: Any, whitespace: Any, eps_smoothing: Any) -> Any: ...
 def cross_entropy_loss(
     gradient: Any,
     logits: Any,
@@ -212,6 +215,7 @@ def policy_gradient_logits(
     softcap: Any,
     out: Any,
 ) -> Any: ...
+def ter(normalized: Any, no_punct: Any, asian_support: Any, case_sensitive: Any) -> Any: ...
 def token_log_probs(
     logits: Any, targets: Any, lengths: Any, mask: Any, ignore_index: Any, temperature: Any, softcap: Any
 ) -> Any: ...

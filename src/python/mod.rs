@@ -102,7 +102,7 @@ mod _native {
     #[pymodule_export]
     use super::sum::LossSum;
     #[pymodule_export]
-    use super::text::{TextMetric, bleu, error_rate, rouge};
+    use super::text::{TextMetric, bleu, chrf, error_rate, rouge, ter};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

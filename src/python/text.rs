@@ -7,15 +7,18 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyTuple};
 
-use super::arguments::{flag, integer, integer_array, reducer, word};
+use super::arguments::{flag, integer, integer_array, number, reducer, word};
 use super::texts::{self, Read};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::Integers;
 use crate::reduction::{Reduced, Reduction, TEXT};
 use crate::text::bleu::Bleu;
+use crate::text::chrf::Chrf;
 use crate::text::error_rate::ErrorRate;
 use crate::text::rouge::{Measure, Rouge, mean};
+use crate::text::ter::{Ter, reference_length};
+use crate::text::tercom::Tercom;
 use crate::text::tokens::Pairs;
 use crate::text::{Level, Metric, WORK_PER_BYTE, check, loss, scores, statistics, sum};
 
@@ -27,6 +30,8 @@ pub(super) struct TextMetric(pub(super) Kind);
 
 pub(super) enum Kind {
     Bleu(Bleu),
+    Chrf(Chrf),
+    Ter(Ter),
     Rouge(Rouge),
     ErrorRate(ErrorRate),
 }
@@ -36,6 +41,8 @@ macro_rules! with_metric {
     ($kind:expr, $metric:ident => $body:expr) => {
         match $kind {
             $crate::python::text::Kind::Bleu($metric) => $body,
+            $crate::python::text::Kind::Chrf($metric) => $body,
+            $crate::python::text::Kind::Ter($metric) => $body,
             $crate::python::text::Kind::Rouge($metric) => $body,
             $crate::python::text::Kind::ErrorRate($metric) => $body,
         }
@@ -55,6 +62,36 @@ pub(super) fn bleu<'py>(
     let (smoothing, tokenize) = (word("smoothing", smoothing)?, word("tokenize", tokenize)?);
     let (max_order, lowercase) = (integer("max_order", max_order)?, flag("lowercase", lowercase)?);
     Ok(TextMetric(Kind::Bleu(Bleu::new(max_order, &smoothing, effective_order, &tokenize, lowercase)?)))
+}
+
+#[pyfunction]
+pub(super) fn chrf(
+    char_order: &Object<'_>,
+    word_order: &Object<'_>,
+    beta: &Object<'_>,
+    lowercase: &Object<'_>,
+    whitespace: &Object<'_>,
+    eps_smoothing: &Object<'_>,
+) -> PyResult<TextMetric> {
+    let (char_order, word_order) = (integer("char_order", char_order)?, integer("word_order", word_order)?);
+    let (beta, lowercase) = (number("beta", beta)?, flag("lowercase", lowercase)?);
+    let (whitespace, eps_smoothing) = (flag("whitespace", whitespace)?, flag("eps_smoothing", eps_smoothing)?);
+    Ok(TextMetric(Kind::Chrf(Chrf::new(char_order, word_order, beta, lowercase, whitespace, eps_smoothing)?)))
+}
+
+#[pyfunction]
+pub(super) fn ter(
+    normalized: &Object<'_>,
+    no_punct: &Object<'_>,
+    asian_support: &Object<'_>,
+    case_sensitive: &Object<'_>,
+) -> PyResult<TextMetric> {
+    Ok(TextMetric(Kind::Ter(Ter::new(Tercom {
+        normalized: flag("normalized", normalized)?,
+        no_punct: flag("no_punct", no_punct)?,
+        asian_support: flag("asian_support", asian_support)?,
+        case_sensitive: flag("case_sensitive", case_sensitive)?,
+    }))))
 }
 
 #[pyfunction]
@@ -165,14 +202,14 @@ impl TextMetric {
     }
 }
 
-/// BLEU is told on sacrebleu's scale.
+/// sacrebleu's metrics are told on its scale.
 const PERCENT: f64 = 100.0;
 
 impl TextMetric {
     /// The score that belongs to a ratio of 1.
     pub(super) fn scale(&self) -> f64 {
         match &self.0 {
-            Kind::Bleu(_) => PERCENT,
+            Kind::Bleu(_) | Kind::Chrf(_) | Kind::Ter(_) => PERCENT,
             Kind::Rouge(_) | Kind::ErrorRate(_) => 1.0,
         }
     }
@@ -194,6 +231,14 @@ impl TextMetric {
                 let counts = PyTuple::new(py, row)?;
                 (PERCENT * parts.score, precisions, parts.brevity_penalty, counts).into_bound_py_any(py)
             }
+            Kind::Chrf(chrf) => {
+                let row = sum(rows, self.width())?;
+                (PERCENT * chrf.score(&row, Level::Corpus)).into_bound_py_any(py)
+            }
+            Kind::Ter(ter) => {
+                let row = sum(rows, self.width())?;
+                (PERCENT * ter.score(&row, Level::Corpus), row[0], reference_length(&row)).into_bound_py_any(py)
+            }
             Kind::Rouge(rouge) => {
                 let means = [Measure::Precision, Measure::Recall, Measure::F].map(|measure| mean(measure, rows));
                 (rouge.corpus(rows)?, means[0], means[1], means[2]).into_bound_py_any(py)
@@ -213,12 +258,17 @@ impl TextMetric {
     ) -> PyResult<Read> {
         let read = texts::read(hypotheses, references, layout)?;
         let wants_strings = match &self.0 {
-            Kind::Bleu(bleu) if bleu.lowercase() => "lowercase",
-            Kind::Rouge(rouge) if rouge.stem() => "stem",
-            _ => return Ok(read),
+            Kind::Bleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
+            Kind::Chrf(chrf) => chrf.wants_strings(),
+            Kind::Ter(ter) => ter.wants_strings(),
+            Kind::Rouge(rouge) => rouge.stem().then_some("stem is True"),
+            Kind::ErrorRate(_) => None,
         };
-        if read.pairs.are_ids() && !read.pairs.is_empty() {
-            let message = format!("{wants_strings} is True, which goes with strings, and hypotheses are token ids");
+        if let Some(wants_strings) = wants_strings
+            && read.pairs.are_ids()
+            && !read.pairs.is_empty()
+        {
+            let message = format!("{wants_strings}, which goes with strings, and hypotheses are token ids");
             return Err(Error::Value(message).into());
         }
         Ok(read)

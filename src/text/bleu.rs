@@ -11,7 +11,7 @@ use fearless_simd::{dispatch, f64x8};
 
 use super::ngrams::{self, clipped_matches};
 use super::tokenize::Tokenizer;
-use super::tokens::Pair;
+use super::tokens::{Pair, Text};
 use super::{Level, Metric};
 use crate::error::Error;
 use crate::parallel::Ticker;
@@ -154,16 +154,17 @@ impl Metric for Bleu {
     }
 
     fn count(&self, pair: &Pair, row: &mut [i64], scratch: &mut Self::Scratch, _: &Ticker<'_>) -> Result<(), Error> {
-        let length = pair.hypothesis().tokens().len();
-        let references = pair.references().map(|reference| reference.tokens().len());
-        let closest = references.min_by_key(|&reference| (reference.abs_diff(length), reference));
+        let (hypothesis, references) = (pair.hypothesis().tokens(), pair.references().map(Text::tokens));
+        let length = hypothesis.len();
+        let closest =
+            references.clone().map(<[u32]>::len).min_by_key(|&reference| (reference.abs_diff(length), reference));
         let (lengths, counts) = row.split_at_mut(2);
         let (matches, totals) = counts.split_at_mut(self.max_order);
         lengths.copy_from_slice(&[length as i64, closest.unwrap_or_default() as i64]);
         for (shorter, total) in totals.iter_mut().enumerate() {
             *total = length.saturating_sub(shorter) as i64;
         }
-        clipped_matches(pair.hypothesis(), pair.references(), pair.distinct(), matches, scratch)
+        clipped_matches(hypothesis, references, pair.distinct(), matches, scratch)
     }
 
     fn check(&self, row: &[i64]) -> Result<(), String> {

@@ -4,19 +4,24 @@
 //! or of the whole corpus from the sum of the rows. (ROUGE's corpus score is the mean over pairs instead.)
 //!
 //! ```text
-//! strings, ids ─ tokens.rs ─▶ Pairs ─ tokenize.rs, stem.rs ─▶ Pair ─ ngrams.rs, subsequence.rs, alignment.rs ─▶ rows
-//! rows ─ bleu.rs, rouge.rs, error_rate.rs ─▶ scores        rows ─ resample.rs ─▶ scores of resampled corpora
+//! strings, ids ─ tokens.rs ─▶ Pairs ─ tokenize.rs, tercom.rs, stem.rs ─▶ Pair
+//! Pair ─ ngrams.rs, subsequence.rs, alignment.rs, shifts.rs ─▶ rows
+//! rows ─ bleu.rs, chrf.rs, ter.rs, rouge.rs, error_rate.rs ─▶ scores        rows ─ resample.rs ─▶ scores of resampled corpora
 //! ```
 
 pub mod alignment;
 pub mod bleu;
+pub mod chrf;
 pub mod error_rate;
 pub mod ngrams;
 pub mod resample;
 pub mod rouge;
+pub mod shifts;
 pub mod stem;
 pub mod strips;
 pub mod subsequence;
+pub mod ter;
+pub mod tercom;
 pub mod tokenize;
 pub mod tokens;
 

@@ -7,7 +7,7 @@
 //! number already, and its last token.
 
 use super::strips::{Masks, ROWS, grow};
-use super::tokens::{Text, Vocabulary};
+use super::tokens::Vocabulary;
 use crate::error::Error;
 
 /// Up to here bits are faster.
@@ -22,14 +22,13 @@ pub struct Scratch {
 
 /// Writes the clipped matches of orders 1, 2, … (at most 32) of texts whose tokens are below `distinct`.
 pub fn clipped_matches<'a>(
-    hypothesis: Text<'a>,
-    references: impl Iterator<Item = Text<'a>> + Clone,
+    hypothesis: &'a [u32],
+    references: impl Iterator<Item = &'a [u32]> + Clone,
     distinct: usize,
     matches: &mut [i64],
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
     matches.fill(0);
-    let (hypothesis, references) = (hypothesis.tokens(), references.map(Text::tokens));
     if hypothesis.len() <= LONGEST_OF_BITS {
         return scratch.bits.clipped_matches(hypothesis, &references, distinct, matches);
     }
@@ -77,6 +76,7 @@ impl Bits {
                         1 => strip::<1>(masks, reference, of_reference, used),
                         2 => strip::<2>(masks, reference, of_reference, used),
                         4 => strip::<4>(masks, reference, of_reference, used),
+                        6 => strip::<6>(masks, reference, of_reference, used),
                         3..=9 => strip::<9>(masks, reference, of_reference, used),
                         _ => strip::<32>(masks, reference, of_reference, used),
                     }

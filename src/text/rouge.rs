@@ -165,7 +165,7 @@ impl Metric for Rouge {
                 Variant::Ngrams(order) => {
                     let mut matches = [0; LONGEST];
                     let matches = &mut matches[..order];
-                    let references = std::iter::once(reference);
+                    let (hypothesis, references) = (hypothesis.tokens(), std::iter::once(reference.tokens()));
                     clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams)?;
                     matches[order - 1]
                 }

@@ -49,8 +49,12 @@ impl Tokenizer {
 /// stop and the character before it, and matches do not overlap: in a run of stops and commas it finds every second one,
 /// starting with the first unless a digit stands before the run. (3) then finds all others, unless a digit follows, which
 /// only the last of the run can have. So one pass that looks at runs as a whole does the same.
-fn mteval_13a(text: &str, mut token: impl FnMut(&[u8])) {
-    let text = without_markup(trim_end(text));
+fn mteval_13a(text: &str, token: impl FnMut(&[u8])) {
+    symbols_apart(&without_markup(trim_end(text)), token);
+}
+
+/// The four expressions of [`mteval_13a`], and then whitespace.
+pub(super) fn symbols_apart(text: &str, mut token: impl FnMut(&[u8])) {
     let bytes = text.as_bytes();
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     // The token under way begins here.
@@ -95,14 +99,20 @@ fn mteval_13a(text: &str, mut token: impl FnMut(&[u8])) {
 }
 
 /// All ASCII punctuation but the apostrophe, comma, hyphen and full stop.
-const SYMBOLS: &[u8] = b"{|}~[\\]^_`!\"#$%&()*+:;<=>?@/";
+pub(super) const SYMBOLS: &[u8] = b"{|}~[\\]^_`!\"#$%&()*+:;<=>?@/";
 
 /// What mteval-v13a takes out of a text first: one thing after another, so `&amp;lt;` ends as `<`.
 fn without_markup(text: &str) -> Cow<'_, str> {
-    const REWRITTEN: [(&str, &str); 6] =
-        [("<skipped>", ""), ("-\n", ""), ("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
+    rewritten(text, [("<skipped>", ""), ("-\n", "")].iter().chain(&ENTITIES))
+}
+
+/// What stands for characters of markup.
+pub(super) const ENTITIES: [(&str, &str); 4] = [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
+
+/// Replaces one thing after another.
+pub(super) fn rewritten<'a>(text: &'a str, changes: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
-    for (from, to) in REWRITTEN {
+    for (from, to) in changes {
         if text.contains(from) {
             text = Cow::Owned(text.replace(from, to));
         }
@@ -111,7 +121,7 @@ fn without_markup(text: &str) -> Cow<'_, str> {
 }
 
 /// What stands between whitespace.
-fn words(text: &str, mut token: impl FnMut(&[u8])) {
+pub(super) fn words(text: &str, mut token: impl FnMut(&[u8])) {
     let bytes = text.as_bytes();
     let (mut start, mut at) = (0, 0);
     while at < bytes.len() {
@@ -126,7 +136,7 @@ fn words(text: &str, mut token: impl FnMut(&[u8])) {
 }
 
 /// Every character that is not whitespace.
-fn characters(text: &str, mut token: impl FnMut(&[u8])) {
+pub(super) fn characters(text: &str, mut token: impl FnMut(&[u8])) {
     for (at, character) in text.char_indices() {
         if !is_whitespace(character) {
             token(&text.as_bytes()[at..at + character.len_utf8()]);
@@ -194,14 +204,15 @@ pub fn alphanumeric(text: &str, stems: bool, buffer: &mut Vec<u8>, mut token: im
     end(buffer);
 }
 
-fn hand_over(bytes: &[u8], token: &mut impl FnMut(&[u8])) {
+/// Hands a token over unless it is empty.
+pub(super) fn hand_over(bytes: &[u8], token: &mut impl FnMut(&[u8])) {
     if !bytes.is_empty() {
         token(bytes);
     }
 }
 
 /// Cuts whitespace off the end.
-fn trim_end(text: &str) -> &str {
+pub(super) fn trim_end(text: &str) -> &str {
     text.trim_end_matches(is_whitespace)
 }
 

@@ -186,6 +186,11 @@ impl Pair {
         self.tokens.push(number);
     }
 
+    /// Whether the text under way is a reference.
+    pub fn reads_reference(&self) -> bool {
+        self.set.is_none()
+    }
+
     /// Ends a line of the text under way.
     pub fn end_line(&mut self) {
         self.line_ends.push(self.tokens.len());
@@ -277,6 +282,8 @@ pub struct Vocabulary {
     /// The tokens, end to end.
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The same as `slots` for tokens of one byte, which texts in characters are full of.
+    of_byte: [u32; 256],
     seed: u64,
 }
 
@@ -285,7 +292,8 @@ const LEAST_SLOTS: usize = 64;
 impl Default for Vocabulary {
     fn default() -> Self {
         let seed = RandomState::new().hash_one(0u8);
-        Self { slots: vec![0; LEAST_SLOTS], places: vec![], hashes: vec![], bytes: vec![], ends: vec![], seed }
+        let slots = vec![0; LEAST_SLOTS];
+        Self { slots, places: vec![], hashes: vec![], bytes: vec![], ends: vec![], of_byte: [0; 256], seed }
     }
 }
 
@@ -293,14 +301,26 @@ impl Vocabulary {
     /// The number of a token, which is a new one where the token was not known.
     #[inline]
     pub fn number(&mut self, token: &[u8]) -> u32 {
+        if let Some(known) = self.find_byte(token) {
+            return known;
+        }
         let hash = self.hash(token);
-        self.look(token, hash).unwrap_or_else(|place| self.add(token, hash, place))
+        let number = self.look(token, hash).unwrap_or_else(|place| self.add(token, hash, place));
+        if let [byte] = token {
+            self.of_byte[*byte as usize] = number + 1;
+        }
+        number
     }
 
     /// The number of a token that is known.
     #[inline]
     pub fn find(&self, token: &[u8]) -> Option<u32> {
-        self.look(token, self.hash(token)).ok()
+        if token.len() == 1 { self.find_byte(token) } else { self.look(token, self.hash(token)).ok() }
+    }
+
+    #[inline]
+    fn find_byte(&self, token: &[u8]) -> Option<u32> {
+        if let [byte] = token { self.of_byte[*byte as usize].checked_sub(1) } else { None }
     }
 
     /// How many tokens are known.
@@ -333,6 +353,7 @@ impl Vocabulary {
             self.slots[place] = 0;
         }
         self.hashes.clear();
+        self.of_byte.fill(0);
         self.bytes.clear();
         self.ends.clear();
     }
