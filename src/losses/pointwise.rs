@@ -103,9 +103,15 @@ impl<C: Smooth> InDouble<C> {
             // What lies behind the numbers of the last part is computed too, and not looked at.
             let vectors = part.len().div_ceil(8);
             let wide = Block { prediction: &prediction[..8 * vectors], target: &target, other: &other };
-            dispatch!(level(), simd => smooth_in(simd, self.0, wide, is_slope, &mut out));
+            self.part(wide, is_slope, &mut out);
             take(part.clone(), &out[..part.len()]);
         }
+    }
+
+    /// Values or slopes of a part. Compiled once for all that is asked of a curve, of numbers of either width.
+    #[inline(never)]
+    fn part(self, block: Block<'_, f64>, is_slope: bool, out: &mut [f64]) {
+        dispatch!(level(), simd => smooth_in(simd, self.0, block, is_slope, out));
     }
 }
 
@@ -137,7 +143,7 @@ impl<C: Smooth, F: Float> Kernel<F> for InDouble<C> {
 
     fn sum(&self, block: Block<'_, F>) -> f64 {
         let mut sum = 0.0;
-        self.each_part(block, false, |_, values| sum += dispatch!(level(), simd => rows::sum_in(simd, values)));
+        self.each_part(block, false, |_, values| sum += rows::sum(values));
         sum
     }
 

@@ -20,6 +20,12 @@ pub fn exp_sum_into<T: Lanes>(row: &[T], shift: T, out: &mut [T]) -> f64 {
     dispatch!(level(), simd => exp_sum_into_in(simd, row, shift, out))
 }
 
+/// Σ of a row.
+#[inline(never)]
+pub fn sum<T: Lanes>(row: &[T]) -> f64 {
+    dispatch!(level(), simd => sum_in(simd, row))
+}
+
 /// Multiplies every number of a row.
 pub fn scale<T: Lanes>(row: &mut [T], factor: T) {
     dispatch!(level(), simd => scale_in(simd, row, factor));
