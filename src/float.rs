@@ -3,12 +3,11 @@
 //! Kernels know two: f32 and f64 ([`Float`]). Arrays hold four ([`Element`]): float16 and bfloat16 are storage only, and
 //! are widened to f32 on their way in, a row or a vector at a time, and rounded on their way out.
 
-use fearless_simd::prelude::*;
-use fearless_simd::{dispatch, f32x16, f64x8, u16x16, u32x16};
+use fearless_simd::dispatch;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::simd::{Lanes, level};
+use crate::simd::{self, Lanes, Stored, level, round_in, widen_in};
 
 /// A number that kernels compute with.
 pub trait Float: Lanes + Element<Float = Self> + bytemuck::Zeroable {
@@ -29,18 +28,17 @@ pub trait Float: Lanes + Element<Float = Self> + bytemuck::Zeroable {
 }
 
 /// A number that an array holds.
-pub trait Element: Copy + Default + Send + Sync + 'static {
+pub trait Element: Stored<Wide = <Self as Element>::Float> {
     /// What kernels compute with in its place.
     type Float: Float;
     /// Whether it is that number itself, so that rows need no scratch.
     const DIRECT: bool;
-    /// Sixteen numbers of 32 bits and fewer, or eight of 64, as a vector that is computed with: what is narrower is widened
-    /// on its way into the register, without a detour through memory.
-    fn load<S: Simd>(simd: S, numbers: &[Self]) -> <Self::Float as Lanes>::Vector<S>;
     /// The row where its numbers have 16 bits.
     fn half(row: &[Self]) -> Option<Half<'_>>;
     /// A row as numbers of `F`, in place where it holds them already.
     fn view<'a, F: Float>(row: &'a [Self], scratch: &'a mut [F]) -> &'a [F];
+    /// Writes numbers to a row that is as long, rounded where it is narrower.
+    fn put(row: &mut [Self], numbers: &[Self::Float]);
     /// Lets `write` fill the row, through `scratch` where the row is narrower.
     fn fill(row: &mut [Self], scratch: &mut [Self::Float], write: impl FnOnce(&mut [Self::Float]));
 }
@@ -55,11 +53,7 @@ pub enum Half<'a> {
 }
 
 /// Rows of 16-bit numbers.
-pub trait HalfRow: Copy + Default {
-    /// The number as it is stored.
-    fn bits(self) -> u16;
-    /// The numbers that are stored so, exactly.
-    fn widened<S: Simd>(simd: S, bits: u32x16<S>) -> f32x16<S>;
+pub trait HalfRow: simd::Half {
     /// Widens into `out`, which is as long as `row`.
     fn widen_f32(row: &[Self], out: &mut [f32]) {
         dispatch!(level(), simd => widen_in(simd, row, out));
@@ -112,17 +106,16 @@ impl Element for f32 {
     type Float = f32;
     const DIRECT: bool = true;
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[f32]) -> f32x16<S> {
-        f32x16::from_slice(simd, numbers)
-    }
-
     fn half(_: &[f32]) -> Option<Half<'_>> {
         None
     }
 
     fn view<'a, F: Float>(row: &'a [f32], scratch: &'a mut [F]) -> &'a [F] {
         F::view_f32(row, scratch)
+    }
+
+    fn put(row: &mut [f32], numbers: &[f32]) {
+        row.copy_from_slice(numbers);
     }
 
     fn fill(row: &mut [f32], _: &mut [f32], write: impl FnOnce(&mut [f32])) {
@@ -134,17 +127,16 @@ impl Element for f64 {
     type Float = f64;
     const DIRECT: bool = true;
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[f64]) -> f64x8<S> {
-        f64x8::from_slice(simd, numbers)
-    }
-
     fn half(_: &[f64]) -> Option<Half<'_>> {
         None
     }
 
     fn view<'a, F: Float>(row: &'a [f64], scratch: &'a mut [F]) -> &'a [F] {
         F::view_f64(row, scratch)
+    }
+
+    fn put(row: &mut [f64], numbers: &[f64]) {
+        row.copy_from_slice(numbers);
     }
 
     fn fill(row: &mut [f64], _: &mut [f64], write: impl FnOnce(&mut [f64])) {
@@ -156,11 +148,6 @@ impl Element for f16 {
     type Float = f32;
     const DIRECT: bool = false;
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[f16]) -> f32x16<S> {
-        load_half(simd, numbers)
-    }
-
     fn half(row: &[f16]) -> Option<Half<'_>> {
         Some(Half::F16(row))
     }
@@ -169,21 +156,20 @@ impl Element for f16 {
         F::view_half(row, scratch)
     }
 
+    fn put(row: &mut [f16], numbers: &[f32]) {
+        dispatch!(level(), simd => round_in(simd, numbers, row));
+    }
+
     fn fill(row: &mut [f16], scratch: &mut [f32], write: impl FnOnce(&mut [f32])) {
         let scratch = &mut scratch[..row.len()];
         write(scratch);
-        dispatch!(level(), simd => round_f16_in(simd, scratch, row));
+        Self::put(row, scratch);
     }
 }
 
 impl Element for bf16 {
     type Float = f32;
     const DIRECT: bool = false;
-
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[bf16]) -> f32x16<S> {
-        load_half(simd, numbers)
-    }
 
     fn half(row: &[bf16]) -> Option<Half<'_>> {
         Some(Half::Bf16(row))
@@ -193,111 +179,33 @@ impl Element for bf16 {
         F::view_half(row, scratch)
     }
 
+    fn put(row: &mut [bf16], numbers: &[f32]) {
+        dispatch!(level(), simd => round_in(simd, numbers, row));
+    }
+
     fn fill(row: &mut [bf16], scratch: &mut [f32], write: impl FnOnce(&mut [f32])) {
         let scratch = &mut scratch[..row.len()];
         write(scratch);
-        dispatch!(level(), simd => round_bf16_in(simd, scratch, row));
+        Self::put(row, scratch);
     }
 }
 
 impl HalfRow for f16 {
-    #[inline(always)]
-    fn bits(self) -> u16 {
-        self.to_bits()
-    }
-
-    /// float16 has the fraction of float32 at another place, and an exponent that is smaller by 112: of numbers without a
-    /// hidden bit too, which the product puts right.
-    #[inline(always)]
-    fn widened<S: Simd>(simd: S, bits: u32x16<S>) -> f32x16<S> {
-        let (sign, size) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
-        let two_to_the_112 = f32x16::splat(simd, f32::from_bits(0x7780_0000));
-        let finite: u32x16<S> = (size.bitcast::<f32x16<S>>() * two_to_the_112).bitcast();
-        let first_infinite = u32x16::splat(simd, 0x7c00 << 13);
-        let infinite = size.simd_ge(first_infinite).select(u32x16::splat(simd, 0x7f80_0000), u32x16::splat(simd, 0));
-        (finite | infinite | sign).bitcast()
-    }
-
     fn widen_f64(row: &[f16], out: &mut [f64]) {
         row.convert_to_f64_slice(out);
     }
 }
 
 impl HalfRow for bf16 {
-    #[inline(always)]
-    fn bits(self) -> u16 {
-        self.to_bits()
-    }
-
-    /// bfloat16 is the upper half of float32.
-    #[inline(always)]
-    fn widened<S: Simd>(_: S, bits: u32x16<S>) -> f32x16<S> {
-        (bits << 16).bitcast()
-    }
-
     fn widen_f64(row: &[bf16], out: &mut [f64]) {
         row.convert_to_f64_slice(out);
     }
 }
 
-/// Sixteen numbers as a vector. Counted, because what an iterator calls may be left as a call for each vector.
-#[inline(always)]
-fn load_half<H: HalfRow, S: Simd>(simd: S, numbers: &[H]) -> f32x16<S> {
-    let numbers = &numbers[..16];
-    let mut bits = [0; 16];
-    let mut lane = 0;
-    while lane < 16 {
-        bits[lane] = numbers[lane].bits();
-        lane += 1;
-    }
-    let (low, high) = u16x16::simd_from(simd, bits).widen();
-    H::widened(simd, low.combine(high))
-}
-
-#[inline(always)]
-fn widen_in<H: HalfRow, S: Simd>(simd: S, row: &[H], out: &mut [f32]) {
-    let mut first = 0;
-    while first + 16 <= row.len() {
-        load_half(simd, &row[first..first + 16]).store_slice(&mut out[first..first + 16]);
-        first += 16;
-    }
-    let (row, out) = (&row[first..], &mut out[first..]);
-    if !row.is_empty() {
-        let mut last = [H::default(); 16];
-        last[..row.len()].copy_from_slice(row);
-        out.copy_from_slice(&load_half(simd, &last).as_slice()[..row.len()]);
-    }
-}
-
-/// Rounds to the nearest, ties to even; a NaN stays one. In vectors, as that of `half` is not in all builds.
-#[inline(always)]
-fn round_f16_in<S: Simd>(_: S, row: &[f32], out: &mut [f16]) {
-    for (narrow, wide) in out.iter_mut().zip(row) {
-        let (sign, size) = (wide.to_bits() >> 16 & 0x8000, wide.to_bits() & 0x7fff_ffff);
-        // The exponent is smaller by 112; what is above the largest number becomes infinite.
-        let odd = size >> 13 & 1;
-        let normal = (size.wrapping_sub(112 << 23).wrapping_add(0xfff + odd) >> 13).min(0x7c00);
-        // Below the least number with a hidden bit, the sum with ½ has its last place where float16 has it.
-        let tiny = (f32::from_bits(size) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
-        let number = if size < 113 << 23 { tiny } else { normal };
-        let bits = if size > 0x7f80_0000 { 0x7e00 | (size >> 13 & 0x3ff) } else { number };
-        *narrow = f16::from_bits((sign | bits) as u16);
-    }
-}
-
-/// The same for bfloat16.
-#[inline(always)]
-fn round_bf16_in<S: Simd>(_: S, row: &[f32], out: &mut [bf16]) {
-    for (narrow, wide) in out.iter_mut().zip(row) {
-        let bits = wide.to_bits();
-        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
-        let bits = if wide.is_nan() { bits | 0x40_0000 } else { rounded };
-        *narrow = bf16::from_bits((bits >> 16) as u16);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use fearless_simd::prelude::*;
+
     use super::*;
 
     /// All numbers of a kind, through vectors.

@@ -161,6 +161,15 @@ impl<'a, E: Element> Strip<'a, E> {
         self.rows
     }
 
+    /// Row `row` of the sequence as it is stored; `first` is the first row of the piece.
+    pub fn stored(&self, row: usize, first: usize) -> &[E] {
+        match (&self.gradient, self.in_place) {
+            (Gradient::Contiguous(all), true) => &all[(row - first) * self.rows.width()..][..self.rows.width()],
+            (Gradient::Rows(rows), true) => &*rows[row - first],
+            _ => self.rows.row(row),
+        }
+    }
+
     /// Reads row `row` of the sequence; `first` is the first row of the piece.
     pub fn read<R>(
         &self,
@@ -169,20 +178,17 @@ impl<'a, E: Element> Strip<'a, E> {
         buffers: &mut Buffers<E::Float>,
         body: impl FnOnce(&[E::Float]) -> R,
     ) -> R {
-        let source = match (&self.gradient, self.in_place) {
-            (Gradient::Contiguous(all), true) => &all[(row - first) * self.rows.width()..][..self.rows.width()],
-            (Gradient::Rows(rows), true) => &*rows[row - first],
-            _ => self.rows.row(row),
-        };
-        body(E::view(source, &mut buffers.input))
+        body(E::view(self.stored(row, first), &mut buffers.input))
     }
 
-    /// A row that will be read, if it can be looked at where it lies.
-    pub fn ahead(&self, row: usize) -> &'a [E::Float] {
-        match E::DIRECT && !self.in_place {
-            true => E::view(self.rows.row(row), &mut []),
-            false => &[],
-        }
+    /// A row that will be read, if it is still there when it is.
+    pub fn ahead(&self, row: usize) -> &'a [E] {
+        if self.in_place { &[] } else { self.rows.row(row) }
+    }
+
+    /// Whether rows are read and written where they lie.
+    pub fn is_direct(&self) -> bool {
+        E::DIRECT && !self.in_place
     }
 
     /// Reads row `row` and lets `body` write the gradient of that row.
@@ -193,15 +199,38 @@ impl<'a, E: Element> Strip<'a, E> {
         buffers: &mut Buffers<E::Float>,
         body: impl FnOnce(&[E::Float], &mut [E::Float]),
     ) {
+        let Buffers { input, gradient } = buffers;
+        let (rows, in_place) = (self.rows, self.in_place);
+        let out = self.written(row, first);
+        let input = if in_place { copied(out, input) } else { E::view(rows.row(row), input) };
+        E::fill(out, gradient, |out| body(input, out));
+    }
+
+    /// Lets `read` look at row `row` as it is stored, and then `write` replace it or write its gradient. What passes from
+    /// the one to the other is a row of numbers that are computed with, and what `read` returns.
+    pub fn read_then_write<R, W>(
+        &mut self,
+        row: usize,
+        first: usize,
+        buffers: &mut Buffers<E::Float>,
+        read: impl FnOnce(&[E], &mut [E::Float]) -> R,
+        write: impl FnOnce(R, &mut [E::Float], &mut [E]) -> W,
+    ) -> W {
+        let (rows, in_place) = (self.rows, self.in_place);
+        let out = self.written(row, first);
+        let between = &mut buffers.gradient[..rows.width()];
+        let found = read(if in_place { &*out } else { rows.row(row) }, between);
+        write(found, between, out)
+    }
+
+    /// Where the gradient of a row is written.
+    fn written(&mut self, row: usize, first: usize) -> &mut [E] {
         let width = self.rows.width();
-        let out = match &mut self.gradient {
+        match &mut self.gradient {
             Gradient::Contiguous(all) => &mut all[(row - first) * width..][..width],
             Gradient::Rows(rows) => &mut *rows[row - first],
             Gradient::None => unreachable!("a gradient is written only where one is asked for"),
-        };
-        let Buffers { input, gradient } = buffers;
-        let input = if self.in_place { copied(out, input) } else { E::view(self.rows.row(row), input) };
-        E::fill(out, gradient, |out| body(input, out));
+        }
     }
 
     /// The rows before `row`, and those from there on, of a strip that begins at row 0.

@@ -205,6 +205,32 @@ def test_edges(classes: int) -> None:
     assert cross_entropy_loss(np.zeros((2, classes)), [-100, -100], reduction="sum") == 0
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("classes", [5, 128, 129, 1000, 1024, 5000, 20_003])
+def test_narrow_logits_have_the_bits_of_the_same_numbers(classes: int, dtype: Any) -> None:
+    """Numbers of 16 bits are float32 numbers: the loss is theirs, and the gradient theirs rounded once."""
+    generator = np.random.default_rng(classes)
+    narrow = generator.normal(size=(2, 5, classes), scale=6).astype(dtype)
+    narrow[0, 1, ::3] = -np.inf
+    wide = narrow.astype(np.float32)
+    targets = generator.integers(0, classes, (2, 5))
+    narrow[0, 1, targets[0, 1]] = wide[0, 1, targets[0, 1]] = 0
+    targets[1, 2] = -100
+    for options in OPTIONS:
+        expected, slopes = value_and_grad(cross_entropy_loss)(wide, targets, reduction="none", **options)
+        found, gradient = value_and_grad(cross_entropy_loss)(narrow, targets, reduction="none", **options)
+        assert gradient.dtype == dtype
+        assert found.tobytes() == expected.tobytes(), options
+        assert gradient.tobytes() == slopes.astype(dtype).tobytes(), options
+        assert cross_entropy_loss(narrow, targets, reduction="none", **options).tobytes() == expected.tobytes(), options
+        for numbers, truth in ((narrow.copy(), gradient), (wide.copy(), slopes)):
+            value, in_place = value_and_grad(cross_entropy_loss, out=numbers)(
+                numbers, targets, reduction="none", **options
+            )
+            assert in_place is numbers
+            assert (value.tobytes(), in_place.tobytes()) == (expected.tobytes(), truth.tobytes()), options
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 def test_blocks_and_segments_are_no_seams(dtype: Any) -> None:
     """Rows of many blocks whose maximum comes first, last, or rises all along."""

@@ -47,6 +47,12 @@ def large_calls(dtype: Any) -> dict[str, tuple[Any, ...]]:
             normal(1, 200_003),
             generator.integers(0, 200_003, 1),
         ),
+        # The last of the segments that threads share out is a short one.
+        "cross-entropy of one row and a few": (
+            seqloss_rs.cross_entropy_loss,
+            15 * normal(1, 9 * 16_384 + 99),
+            [9 * 16_384 + 7],
+        ),
         "smoothed cross-entropy of one row": (
             functools.partial(seqloss_rs.cross_entropy_loss, label_smoothing=0.1, z_loss=1e-3, softcap=5.0),
             normal(1, 200_003),

@@ -39,7 +39,7 @@ use crate::parallel::Ticker;
 use crate::reduction::Measure;
 use crate::simd::rows::tail;
 use crate::simd::softmax::exp_of;
-use crate::simd::{Lanes, level, math};
+use crate::simd::{Lanes, Stored, level, math};
 
 /// What rows are compared with.
 pub enum Targets<'a> {
@@ -445,7 +445,7 @@ impl<E: Element> CrossEntropy<'_, E> {
             }
             if let Some(q) = q {
                 let maximum = Float::from_f64(reading.softmax.maximum);
-                let (total, distance) = dispatch!(level(), simd => distances_in(simd, reading.row, q, maximum));
+                let (total, distance) = dispatch!(level(), simd => distances_in(simd, reading.row.wide(), q, maximum));
                 value += distance + total * math::ln(reading.softmax.sum);
                 slopes.probability += total;
             } else if options.label_smoothing != 0.0 {
@@ -461,17 +461,17 @@ impl<E: Element> CrossEntropy<'_, E> {
     }
 
     /// ε shared evenly, by all classes or by all but the target: its value, and what it adds to the slopes.
-    fn smooth(&self, reading: &Reading<'_, E::Float>, class: Option<usize>, slopes: &mut Slopes) -> f64 {
+    fn smooth(&self, reading: &Reading<'_, E>, class: Option<usize>, slopes: &mut Slopes) -> f64 {
         let (mut total, finite) = reading.total();
         let mut missing = reading.row.len() as f64 - finite;
         let mut sharing = reading.row.len() as f64;
         let others_only = self.options.smoothed == Smoothed::Others;
         if let Some(class) = class.filter(|_| others_only) {
-            let own = reading.row[class];
+            let own = reading.row.at(class);
             sharing -= 1.0;
-            match own == E::Float::NEGATIVE_INFINITY {
+            match own == f64::NEG_INFINITY {
                 true => missing -= 1.0,
-                false => total -= own.to_f64(),
+                false => total -= own,
             }
         }
         let share = if sharing == 0.0 { 0.0 } else { self.options.label_smoothing / sharing };

@@ -34,7 +34,7 @@ use crate::input::{AnyRows, Labels, Sequences, make_room, reserve, resize, zeros
 use crate::loss::{Buffers, Loss, Piece, Strip};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
-use crate::simd::{Lanes, across, level, math, rows, scaled};
+use crate::simd::{Stored, across, level, math, rows, scaled};
 pub use crate::trellis::Stars;
 use crate::trellis::{Frames, LANES, Meeting, Topology, Trellis, Visitor, Wants};
 

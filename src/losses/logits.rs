@@ -19,8 +19,8 @@ use crate::input::zeros;
 use crate::loss::{Buffers, Piece, Strip};
 use crate::parallel::Ticker;
 use crate::simd::across::{self, ROWS};
-use crate::simd::softmax::{self, Ahead, BLOCK, SEGMENT, Softmax};
-use crate::simd::{level, math, rows};
+use crate::simd::softmax::{self, Ahead, BLOCK, Powers, SEGMENT, Softmax};
+use crate::simd::{Stored, level, math, rows};
 
 /// What is done to logits before their softmax.
 #[derive(Debug, Clone, Copy)]
@@ -95,26 +95,65 @@ pub(super) struct Slopes {
 }
 
 /// A row that has been read.
-pub(super) struct Reading<'a, F> {
+pub(super) struct Reading<'a, E: Element> {
     pub(super) softmax: Softmax,
     /// x̂
-    pub(super) row: &'a [F],
+    pub(super) row: Numbers<'a, E>,
 }
 
-impl<F: Float> Reading<'_, F> {
+/// The numbers of a row.
+#[derive(Clone, Copy)]
+pub(super) enum Numbers<'a, E: Element> {
+    /// As they are stored.
+    Stored(&'a [E]),
+    /// As they are computed with.
+    Wide(&'a [E::Float]),
+}
+
+impl<'a, E: Element> Numbers<'a, E> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Stored(row) => row.len(),
+            Self::Wide(row) => row.len(),
+        }
+    }
+
+    /// Number `index`.
+    #[inline]
+    pub(super) fn at(&self, index: usize) -> f64 {
+        match self {
+            Self::Stored(row) => row[index].exact(),
+            Self::Wide(row) => row[index].exact(),
+        }
+    }
+
+    /// All of them, where they are asked for: see [`Step::needs_row`].
+    pub(super) fn wide(&self) -> &'a [E::Float] {
+        match self {
+            Self::Stored(_) => unreachable!("numbers are widened where a step asks for them"),
+            Self::Wide(row) => row,
+        }
+    }
+}
+
+impl<E: Element> Reading<'_, E> {
     /// −ln p of a class. The maximum is subtracted first, so that a sure class keeps its digits.
     pub(super) fn surprise(&self, class: usize) -> f64 {
-        (self.softmax.maximum - self.row[class].to_f64()) + math::ln(self.softmax.sum)
+        (self.softmax.maximum - self.row.at(class)) + math::ln(self.softmax.sum)
     }
 
     /// Σ x̂ over the classes above −∞, and how many they are.
     pub(super) fn total(&self) -> (f64, f64) {
-        dispatch!(level(), simd => rows::finite_total_in(simd, self.row))
+        match self.row {
+            Numbers::Stored(row) => rows::finite_total(row),
+            Numbers::Wide(row) => rows::finite_total(row),
+        }
     }
 
     /// 1 − p of a class: of a sure one, what the others leave.
     pub(super) fn rest(&self, class: usize) -> f64 {
-        let distance = self.row[class].to_f64() - self.softmax.maximum;
+        let distance = self.row.at(class) - self.softmax.maximum;
         (self.softmax.sum - softmax::exp_of(distance)) / self.softmax.sum
     }
 }
@@ -173,6 +212,17 @@ pub(super) struct Step<'q, F> {
     pub(super) q: Option<&'q [F]>,
     /// Whether the entropy is asked for.
     pub(super) wants_moment: bool,
+}
+
+impl<F> Step<'_, F> {
+    /// Whether numbers of 16 bits are widened before they are read: where they are few, and where what they are compared
+    /// with, or what is written for them, depends on all of them.
+    fn needs_row(&self, width: usize, transform: &Transform) -> bool
+    where
+        F: Float,
+    {
+        across::is_short::<F>(width) || self.q.is_some() || self.wants_moment || !transform.is_none()
+    }
 }
 
 impl<F: Float> LogitRows<F> {
@@ -279,24 +329,32 @@ impl<F: Float> LogitRows<F> {
     pub(super) fn read<E: Element<Float = F>, R>(
         &mut self,
         strip: &Strip<'_, E>,
-        step: usize,
-        (next, is_first): (Option<usize>, bool),
-        wants_moment: bool,
+        at: Step<'_, F>,
         first: usize,
         ticker: &Ticker<'_>,
-        body: impl FnOnce(&Reading<'_, F>) -> R,
+        body: impl FnOnce(&Reading<'_, E>) -> R,
     ) -> Result<R, Error> {
+        let seen = self.seen(at.index, first);
         let Self { buffers, block, segments, transformed, transform, ahead, .. } = self;
-        let mut looking = look(strip, step, next, is_first, transform, *ahead);
-        let result = strip.read(step, first, buffers, |x| {
-            let row = transform.row(x, transformed);
-            let softmax = match row.len() > SEGMENT && ticker.has_help() {
-                true => shared(row, wants_moment, segments, ticker)?,
-                false => softmax::softmax(row, &mut looking, wants_moment, block),
-            };
-            Ok(body(&Reading { softmax, row }))
-        });
-        *ahead = next.zip(looking.maximum);
+        let powers = Powers::Passing(block);
+        let (result, maximum);
+        if E::DIRECT || at.needs_row(strip.rows().width(), transform) {
+            let next = at.next.filter(|_| E::DIRECT && transform.is_none()).map_or(&[][..], |next| strip.ahead(next));
+            let mut looking = Ahead { maximum: seen, next: E::view(next, &mut []) };
+            result = strip.read(at.index, first, buffers, |x| {
+                let row = transform.row(x, transformed);
+                let softmax = softmax_of(row, &mut looking, at.wants_moment, powers, segments, ticker)?;
+                Ok(body(&Reading { softmax, row: Numbers::Wide(row) }))
+            });
+            maximum = looking.maximum;
+        } else {
+            let row = strip.stored(at.index, first);
+            let mut looking = Ahead { maximum: seen, next: at.next.map_or(&[], |next| strip.ahead(next)) };
+            let softmax = softmax_of(row, &mut looking, at.wants_moment, powers, segments, ticker)?;
+            result = Ok(body(&Reading { softmax, row: Numbers::Stored(row) }));
+            maximum = looking.maximum;
+        }
+        *ahead = at.next.zip(maximum);
         result
     }
 
@@ -307,125 +365,184 @@ impl<F: Float> LogitRows<F> {
         piece: &mut Piece<'_, E>,
         at: Step<'_, F>,
         ticker: &Ticker<'_>,
-        body: impl FnOnce(&Reading<'_, F>) -> (f64, Slopes),
+        body: impl FnOnce(&Reading<'_, E>) -> (f64, Slopes),
     ) -> Result<f64, Error> {
         let first = piece.terms.start;
-        let is_first = at.index == first;
         if !piece.wants_gradient() {
-            let body = |reading: &Reading<'_, F>| body(reading).0;
-            return self.read(&piece.strip, at.index, (at.next, is_first), at.wants_moment, first, ticker, body);
+            return self.read(&piece.strip, at, first, ticker, |reading| body(reading).0);
         }
+        let seen = self.seen(at.index, first);
         let Self { buffers, shifts, segments, transformed, transform, ahead, .. } = self;
-        let mut looking = look(&piece.strip, at.index, at.next, is_first, transform, *ahead);
-        let looked = &mut looking;
-        let mut value = Ok(0.0);
-        piece.strip.read_and_write(at.index, first, buffers, |x, out| {
-            let row = transform.row(x, transformed);
-            let softmax = match row.len() > SEGMENT && ticker.has_help() {
-                true => shared_into(row, at.wants_moment, segments, (out, shifts), ticker),
-                false => Ok(softmax::softmax_into(row, looked, at.wants_moment, out, shifts)),
-            };
-            value = softmax.and_then(|softmax| {
-                let reading = Reading { softmax, row };
+        let strip = &mut piece.strip;
+        let next = at.next.filter(|_| transform.is_none()).map_or(&[][..], |next| strip.ahead(next));
+        let (value, maximum);
+        if strip.is_direct() || at.needs_row(strip.rows().width(), transform) {
+            let next = if E::DIRECT { E::view(next, &mut []) } else { &[] };
+            let mut looking = Ahead { maximum: seen, next };
+            let mut found = Ok(0.0);
+            strip.read_and_write(at.index, first, buffers, |x, out| {
+                let row = transform.row(x, transformed);
+                let powers = Powers::Kept(out, shifts);
+                let softmax = softmax_of(row, &mut looking, at.wants_moment, powers, segments, ticker);
+                found = softmax.and_then(|softmax| {
+                    let reading = Reading { softmax, row: Numbers::Wide(row) };
+                    let (value, slopes) = body(&reading);
+                    let own = own_slope(&reading, &slopes, &at);
+                    finish(&reading, &slopes, &at, shifts, out, ticker)?;
+                    if let Some((class, own)) = own {
+                        out[class] = own;
+                    }
+                    if !transform.is_none() {
+                        transform.pull_back(row, out);
+                    }
+                    Ok(value)
+                });
+            });
+            (value, maximum) = (found, looking.maximum);
+        } else {
+            let mut looking = Ahead { maximum: seen, next };
+            let looked = &mut looking;
+            let read = move |row: &[E], powers: &mut [F]| {
+                let powers = Powers::Kept(powers, &mut *shifts);
+                let softmax = softmax_of(row, looked, false, powers, segments, ticker)?;
+                let reading = Reading { softmax, row: Numbers::Stored(row) };
                 let (value, slopes) = body(&reading);
-                write(&reading, &slopes, &at, shifts, out, ticker)?;
-                if !transform.is_none() {
-                    transform.pull_back(row, out);
-                }
+                let rates = Rates::new(&softmax, &slopes, at.factor);
+                Ok((value, rates, own_slope(&reading, &slopes, &at), shifts))
+            };
+            value = strip.read_then_write(at.index, first, buffers, read, |found, powers, out| {
+                let (value, rates, own, shifts) = found?;
+                store(&rates, own, shifts, powers, out, ticker)?;
                 Ok(value)
             });
-        });
-        *ahead = at.next.zip(looking.maximum);
+            maximum = looking.maximum;
+        }
+        *ahead = at.next.zip(maximum);
         value
     }
-}
 
-/// What can be looked at beside a row: nothing where rows are changed first.
-fn look<'a, E: Element>(
-    strip: &Strip<'a, E>,
-    step: usize,
-    next: Option<usize>,
-    is_first: bool,
-    transform: &Transform,
-    ahead: Option<(usize, E::Float)>,
-) -> Ahead<'a, E::Float> {
-    let maximum = ahead.filter(|(seen, _)| *seen == step && !is_first).map(|(_, maximum)| maximum);
-    match next.filter(|_| transform.is_none()) {
-        Some(next) => Ahead { maximum, next: strip.ahead(next) },
-        None => Ahead { maximum, next: &[] },
+    /// The maximum of the first block of a step's row, if it was looked at with the row before, in the same piece.
+    fn seen(&self, step: usize, first: usize) -> Option<F> {
+        self.ahead.filter(|(seen, _)| *seen == step && step != first).map(|(_, maximum)| maximum)
     }
 }
 
 /// The softmax of a row, its segments read by the threads that have nothing to do.
-fn shared<F: Float>(
-    row: &[F],
+fn softmax_of<E: Stored>(
+    row: &[E],
+    ahead: &mut Ahead<'_, E>,
     wants_moment: bool,
+    powers: Powers<'_, E::Wide>,
     segments: &mut [Softmax],
     ticker: &Ticker<'_>,
 ) -> Result<Softmax, Error> {
-    ticker.share(row.chunks(SEGMENT).zip(&mut *segments), |(part, segment), ticker| {
-        ticker.tick(part.len())?;
-        *segment = softmax::softmax(part, &mut { Ahead::NOTHING }, wants_moment, &mut [F::default(); BLOCK]);
-        Ok(())
-    })?;
+    if row.len() <= SEGMENT || !ticker.has_help() {
+        return Ok(softmax::softmax(row, ahead, wants_moment, powers));
+    }
+    let parts = row.chunks(SEGMENT).zip(&mut *segments);
+    match powers {
+        Powers::Passing(_) => ticker.share(parts, |(part, segment), ticker| {
+            ticker.tick(part.len())?;
+            let powers = &mut [E::Wide::default(); BLOCK];
+            *segment = softmax::segments(part, &mut { Ahead::NOTHING }, wants_moment, Powers::Passing(powers));
+            Ok(())
+        }),
+        Powers::Kept(powers, shifts) => {
+            let written = powers.chunks_mut(SEGMENT).zip(shifts.chunks_mut(SEGMENT / BLOCK));
+            ticker.share(parts.zip(written), |((part, segment), (powers, shifts)), ticker| {
+                ticker.tick(part.len())?;
+                let powers = Powers::Kept(powers, shifts);
+                *segment = softmax::segments(part, &mut { Ahead::NOTHING }, wants_moment, powers);
+                Ok(())
+            })
+        }
+    }?;
     Ok(softmax::merged(segments))
 }
 
-/// The same with exponentials and their shifts: see [`softmax::softmax_into`].
-fn shared_into<F: Float>(
-    row: &[F],
-    wants_moment: bool,
-    segments: &mut [Softmax],
-    (out, shifts): (&mut [F], &mut [f64]),
-    ticker: &Ticker<'_>,
-) -> Result<Softmax, Error> {
-    let written = out.chunks_mut(SEGMENT).zip(shifts.chunks_mut(SEGMENT / BLOCK));
-    let parts = row.chunks(SEGMENT).zip(written).zip(&mut *segments);
-    ticker.share(parts, |((part, (out, shifts)), segment), ticker| {
-        ticker.tick(part.len())?;
-        *segment = softmax::softmax_into(part, &mut { Ahead::NOTHING }, wants_moment, out, shifts);
-        Ok(())
-    })?;
-    Ok(softmax::merged(segments))
+/// What exponentials are multiplied by, and what is taken off, where no distance plays a part.
+struct Rates {
+    maximum: f64,
+    rate: f64,
+    less: f64,
 }
 
-/// Makes slopes of exponentials.
-fn write<F: Float>(
-    reading: &Reading<'_, F>,
+impl Rates {
+    fn new(softmax: &Softmax, slopes: &Slopes, factor: f64) -> Self {
+        let Softmax { maximum, sum, .. } = *softmax;
+        Self { maximum, rate: factor * slopes.probability / sum, less: factor * slopes.spread }
+    }
+}
+
+/// Makes slopes of exponentials, all but that of the class.
+fn finish<E: Element>(
+    reading: &Reading<'_, E>,
     slopes: &Slopes,
-    at: &Step<'_, F>,
+    at: &Step<'_, E::Float>,
     shifts: &[f64],
-    out: &mut [F],
+    out: &mut [E::Float],
     ticker: &Ticker<'_>,
 ) -> Result<(), Error> {
-    let Softmax { maximum, sum, .. } = reading.softmax;
-    let (rate, factor) = (at.factor * slopes.probability / sum, at.factor);
-    let finish = |row: &[F], out: &mut [F], shifts: &[f64]| match slopes.distance == 0.0 {
-        true => softmax::finish(out, shifts, maximum, rate, factor * slopes.spread),
-        false => softmax::finish_with_distance(row, out, shifts, maximum, rate, factor * slopes.distance / sum),
+    let Rates { maximum, rate, less } = Rates::new(&reading.softmax, slopes, at.factor);
+    let distance = at.factor * slopes.distance / reading.softmax.sum;
+    let finish = |row: &[E::Float], out: &mut [E::Float], shifts: &[f64]| match slopes.distance == 0.0 {
+        true => softmax::finish(out, shifts, maximum, rate, less),
+        false => softmax::finish_with_distance(row, out, shifts, maximum, rate, distance),
     };
+    let row = reading.row.wide();
     if out.len() > SEGMENT && ticker.has_help() {
-        let parts = reading.row.chunks(SEGMENT).zip(out.chunks_mut(SEGMENT)).zip(shifts.chunks(SEGMENT / BLOCK));
+        let parts = row.chunks(SEGMENT).zip(out.chunks_mut(SEGMENT)).zip(shifts.chunks(SEGMENT / BLOCK));
         ticker.share(parts, |((row, out), shifts), _| (finish(row, out, shifts), Ok(())).1)?;
     } else {
-        finish(reading.row, out, shifts);
+        finish(row, out, shifts);
     }
     if let Some(q) = at.q {
-        dispatch!(level(), simd => rows::subtract_scaled_in(simd, out, q, F::from_f64(factor)));
-    }
-    if let Some(class) = at.class {
-        // The slope of the class itself, p − 1, is the small difference of two numbers near 1: it is taken before anything
-        // is rounded.
-        let rest = reading.rest(class);
-        let q = at.q.map_or(0.0, |q| q[class].to_f64());
-        let mut own = -slopes.probability * rest + (slopes.probability - slopes.own - slopes.spread - q);
-        if slopes.distance != 0.0 {
-            let distance = (reading.row[class].to_f64() - maximum).max(f64::MIN);
-            own += slopes.distance * (distance * softmax::exp_of(distance)) / sum;
-        }
-        out[class] = F::from_f64(factor * own);
+        dispatch!(level(), simd => rows::subtract_scaled_in(simd, out, q, Float::from_f64(at.factor)));
     }
     Ok(())
+}
+
+/// Makes slopes of exponentials on their way to where they are stored.
+fn store<E: Element>(
+    &Rates { maximum, rate, less }: &Rates,
+    own: Option<(usize, E::Float)>,
+    shifts: &[f64],
+    powers: &[E::Float],
+    out: &mut [E],
+    ticker: &Ticker<'_>,
+) -> Result<(), Error> {
+    if out.len() > SEGMENT && ticker.has_help() {
+        let parts = powers.chunks(SEGMENT).zip(shifts.chunks(SEGMENT / BLOCK)).zip(out.chunks_mut(SEGMENT));
+        ticker.share(parts, |((powers, shifts), out), _| {
+            softmax::finish_into(powers, shifts, out, maximum, rate, less);
+            Ok(())
+        })?;
+    } else {
+        softmax::finish_into(powers, shifts, out, maximum, rate, less);
+    }
+    if let Some((class, own)) = own {
+        E::put(&mut out[class..=class], &[own]);
+    }
+    Ok(())
+}
+
+/// The slope of the class itself, p − 1, is the small difference of two numbers near 1: it is taken before anything is
+/// rounded.
+fn own_slope<E: Element>(
+    reading: &Reading<'_, E>,
+    slopes: &Slopes,
+    at: &Step<'_, E::Float>,
+) -> Option<(usize, E::Float)> {
+    let class = at.class?;
+    let Softmax { maximum, sum, .. } = reading.softmax;
+    let q = at.q.map_or(0.0, |q| q[class].exact());
+    let rest = reading.rest(class);
+    let mut own = -slopes.probability * rest + (slopes.probability - slopes.own - slopes.spread - q);
+    if slopes.distance != 0.0 {
+        let distance = (reading.row.at(class) - maximum).max(f64::MIN);
+        own += slopes.distance * (distance * softmax::exp_of(distance)) / sum;
+    }
+    Some((class, Float::from_f64(at.factor * own)))
 }
 
 /// How many threads can work on a row of this width.

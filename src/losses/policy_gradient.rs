@@ -227,7 +227,9 @@ pub fn token_log_probs<E: Element>(
             let action = actions.ids.of(sequence)[step] as usize;
             let strip = Strip::reading(logits.rows[sequence]);
             let next = actions.next(sequence, step, end);
-            reader.read(&strip, step, (next, local == 0), true, first, ticker, |reading| {
+            let at = Step { index: step, next, factor: 1.0, class: Some(action), q: None, wants_moment: true };
+            reader.read(&strip, at, first, ticker, |reading| {
+                let row = reading.row.wide();
                 let maximum: E::Float = Float::from_f64(reading.softmax.maximum);
                 result.log_probs[local] = Float::from_f64(-reading.surprise(action));
                 result.entropy[local] = Float::from_f64(reading.softmax.entropy());
@@ -235,12 +237,12 @@ pub fn token_log_probs<E: Element>(
                 let is_nothing = reading.softmax.maximum == f64::NEG_INFINITY;
                 let largest = if is_nothing { f64::NAN } else { -math::ln(reading.softmax.sum) };
                 result.max_log_probs[local] = Float::from_f64(largest);
-                result.argmax[local] = dispatch!(level(), simd => rows::position_in(simd, reading.row, maximum))
-                    .map_or(-1, |place| place as i64);
+                result.argmax[local] =
+                    dispatch!(level(), simd => rows::position_in(simd, row, maximum)).map_or(-1, |place| place as i64);
                 // Among NaN nothing has a place: the target is in no top k.
                 let rank = match reading.softmax.sum.is_nan() {
-                    true => reading.row.len(),
-                    false => softmax::rank(reading.row, action),
+                    true => row.len(),
+                    false => softmax::rank(row, action),
                 };
                 result.rank[local] = rank as i64;
             })?;

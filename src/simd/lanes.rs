@@ -3,20 +3,18 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{f32x8, f32x16, f64x4, f64x8};
 
-use super::math;
+use super::{Stored, math};
 
 /// A number with its vector, and the vector of sums beside it.
 ///
 /// The width is fixed, so that the lanes, and with them the roundings, are the same on every instruction set. Sums are
 /// kept in float64 lanes: a float32 sum of exponentials loses what is small beside the largest (which is exactly 1), and
 /// that is the whole of a loss near 0.
-pub trait Lanes: SimdFloatElement + Default + 'static {
+pub trait Lanes: SimdFloatElement + Stored<Wide = Self> {
     /// How many numbers a vector holds.
     const LANES: usize;
     /// As many zeros as there are lanes, then as many ones.
     const STEPS: &'static [Self];
-    /// The number that takes part in no maximum, and whose exponential is 0.
-    const NEGATIVE_INFINITY: Self;
     /// The least number that there is.
     const LEAST: Self;
     /// 1
@@ -28,8 +26,6 @@ pub trait Lanes: SimdFloatElement + Default + 'static {
 
     /// The nearest number of this width.
     fn rounded(value: f64) -> Self;
-    /// The number itself, as float64.
-    fn exact(self) -> f64;
     /// Lanes of zeros.
     fn zero<S: Simd>(simd: S) -> Self::Sum<S>;
     /// Adds a vector, lane by lane.
@@ -53,7 +49,6 @@ pub trait Lanes: SimdFloatElement + Default + 'static {
 impl Lanes for f32 {
     const LANES: usize = 16;
     const STEPS: &'static [Self] = &steps_f32();
-    const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
     const LEAST: Self = Self::MIN;
     const ONE: Self = 1.0;
     type Vector<S: Simd> = f32x16<S>;
@@ -62,11 +57,6 @@ impl Lanes for f32 {
     #[inline(always)]
     fn rounded(value: f64) -> Self {
         value as Self
-    }
-
-    #[inline(always)]
-    fn exact(self) -> f64 {
-        f64::from(self)
     }
 
     #[inline(always)]
@@ -132,7 +122,6 @@ impl Lanes for f32 {
 impl Lanes for f64 {
     const LANES: usize = 8;
     const STEPS: &'static [Self] = &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-    const NEGATIVE_INFINITY: Self = Self::NEG_INFINITY;
     const LEAST: Self = Self::MIN;
     const ONE: Self = 1.0;
     type Vector<S: Simd> = f64x8<S>;
@@ -141,11 +130,6 @@ impl Lanes for f64 {
     #[inline(always)]
     fn rounded(value: f64) -> Self {
         value
-    }
-
-    #[inline(always)]
-    fn exact(self) -> f64 {
-        self
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ pub mod math;
 pub mod rows;
 pub mod scaled;
 pub mod softmax;
+mod stored;
 
 use std::sync::OnceLock;
 
@@ -20,6 +21,7 @@ use fearless_simd::Level;
 
 pub use aligned::Aligned;
 pub use lanes::{Lanes, transposed};
+pub use stored::{Half, Stored, round_in, widen_in};
 
 /// The variable that forces a level down.
 pub const VARIABLE: &str = "SEQLOSS_SIMD";

@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::{Lanes, elementary, level};
+use super::{Lanes, Stored, elementary, level};
 
 /// The largest number of a row; −∞ for an empty one. NaN may be passed over: the exponentials bring it out.
 pub fn maximum<T: Lanes>(row: &[T]) -> T {
@@ -26,6 +26,12 @@ pub fn sum<T: Lanes>(row: &[T]) -> f64 {
     dispatch!(level(), simd => sum_in(simd, row))
 }
 
+/// Σ of the numbers above −∞, and how many they are.
+#[inline(never)]
+pub fn finite_total<E: Stored>(row: &[E]) -> (f64, f64) {
+    dispatch!(level(), simd => finite_total_in(simd, row))
+}
+
 /// Multiplies every number of a row.
 pub fn scale<T: Lanes>(row: &mut [T], factor: T) {
     dispatch!(level(), simd => scale_in(simd, row, factor));
@@ -44,31 +50,37 @@ pub(crate) fn tail<T: Lanes, S: Simd>(simd: S, rest: &[T], fill: T) -> T::Vector
 /// Rows of at least one vector are read from `LANES` numbers before their end, and what was read before is blotted out:
 /// copying a few numbers into a vector costs more than all the rest of a short row.
 #[inline(always)]
-pub(super) fn last<T: Lanes, S: Simd>(simd: S, row: &[T], done: usize) -> T::Vector<S> {
-    if row.len() < T::LANES {
-        return tail(simd, row, T::NEGATIVE_INFINITY);
+pub(super) fn last<E: Stored, S: Simd>(simd: S, row: &[E], done: usize) -> Vector<E, S> {
+    let lanes = E::Wide::LANES;
+    if row.len() < lanes {
+        let mut few = [E::NEGATIVE_INFINITY; 16];
+        few[..row.len()].copy_from_slice(row);
+        return E::load(simd, &few[..lanes]);
     }
-    let nothing = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
-    let first = row.len() - T::LANES;
-    let last = T::Vector::<S>::from_slice(simd, &row[first..]);
-    let new = T::Vector::<S>::from_slice(simd, &T::STEPS[T::LANES - (done - first)..][..T::LANES]);
-    new.simd_gt(T::Vector::<S>::splat(simd, T::default())).select(last, nothing)
+    let nothing = Vector::<E, S>::splat(simd, E::Wide::NEGATIVE_INFINITY);
+    let first = row.len() - lanes;
+    let last = E::load(simd, &row[first..]);
+    let new = Vector::<E, S>::from_slice(simd, &E::Wide::STEPS[lanes - (done - first)..][..lanes]);
+    new.simd_gt(Vector::<E, S>::splat(simd, E::Wide::default())).select(last, nothing)
 }
+
+/// What stored numbers are as a vector.
+pub(super) type Vector<E, S> = <<E as Stored>::Wide as Lanes>::Vector<S>;
 
 /// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
-pub(crate) fn maximum_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T {
+pub(crate) fn maximum_in<E: Stored, S: Simd>(simd: S, row: &[E]) -> E::Wide {
     // Four chains, because a maximum takes four cycles and one can start in each half.
-    let mut chains = [T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY); 4];
-    let mut groups = row.chunks_exact(4 * T::LANES);
+    let mut chains = [Vector::<E, S>::splat(simd, E::Wide::NEGATIVE_INFINITY); 4];
+    let mut groups = row.chunks_exact(4 * E::Wide::LANES);
     for group in &mut groups {
-        for (chain, chunk) in chains.iter_mut().zip(group.chunks_exact(T::LANES)) {
-            *chain = chain.max(T::Vector::<S>::from_slice(simd, chunk));
+        for (chain, chunk) in chains.iter_mut().zip(group.chunks_exact(E::Wide::LANES)) {
+            *chain = chain.max(E::load(simd, chunk));
         }
     }
-    let mut chunks = groups.remainder().chunks_exact(T::LANES);
+    let mut chunks = groups.remainder().chunks_exact(E::Wide::LANES);
     for chunk in &mut chunks {
-        chains[0] = chains[0].max(T::Vector::<S>::from_slice(simd, chunk));
+        chains[0] = chains[0].max(E::load(simd, chunk));
     }
     if !chunks.remainder().is_empty() {
         chains[1] = chains[1].max(last(simd, row, row.len() - chunks.remainder().len()));
@@ -94,23 +106,24 @@ pub(crate) fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64
 
 /// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
-pub(crate) fn exp_sum_into_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, out: &mut [T]) -> f64 {
-    let shift = T::Vector::<S>::splat(simd, shift);
-    let mut sum = T::zero(simd);
-    let mut chunks = row.chunks_exact(T::LANES);
-    let mut outs = out.chunks_exact_mut(T::LANES);
+pub(crate) fn exp_sum_into_in<E: Stored, S: Simd>(simd: S, row: &[E], shift: E::Wide, out: &mut [E::Wide]) -> f64 {
+    let lanes = E::Wide::LANES;
+    let shift = Vector::<E, S>::splat(simd, shift);
+    let mut sum = E::Wide::zero(simd);
+    let mut chunks = row.chunks_exact(lanes);
+    let mut outs = out.chunks_exact_mut(lanes);
     for (chunk, out) in (&mut chunks).zip(&mut outs) {
-        let e = T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift);
+        let e = E::Wide::exp(simd, E::load(simd, chunk) - shift);
         e.store_slice(out);
-        sum = T::accumulate(sum, e);
+        sum = E::Wide::accumulate(sum, e);
     }
     let rest = chunks.remainder().len();
     if rest > 0 {
-        let e = T::exp(simd, last(simd, row, row.len() - rest) - shift);
+        let e = E::Wide::exp(simd, last(simd, row, row.len() - rest) - shift);
         store_tail(e, out, rest);
-        sum = T::accumulate(sum, e);
+        sum = E::Wide::accumulate(sum, e);
     }
-    T::fold(sum)
+    E::Wide::fold(sum)
 }
 
 /// Writes factor · exp(xⱼ − shift), where no xⱼ is above `shift`.
@@ -209,24 +222,24 @@ pub(crate) fn subtract_scaled_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], q: &
     }
 }
 
-/// Σ of the numbers above −∞, and how many they are.
 #[inline(always)]
-pub(crate) fn finite_total_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> (f64, f64) {
-    let nothing = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
-    let (zero, one) = (T::Vector::<S>::splat(simd, T::default()), T::Vector::<S>::splat(simd, T::ONE));
-    let (mut sum, mut missing) = (T::zero(simd), T::zero(simd));
-    let mut chunks = row.chunks_exact(T::LANES);
+fn finite_total_in<E: Stored, S: Simd>(simd: S, row: &[E]) -> (f64, f64) {
+    let splat = |value| Vector::<E, S>::splat(simd, value);
+    let nothing = splat(E::Wide::NEGATIVE_INFINITY);
+    let (zero, one) = (splat(E::Wide::default()), splat(E::Wide::ONE));
+    let (mut sum, mut missing) = (E::Wide::zero(simd), E::Wide::zero(simd));
+    let mut chunks = row.chunks_exact(E::Wide::LANES);
     for chunk in &mut chunks {
-        let x = T::Vector::<S>::from_slice(simd, chunk);
+        let x = E::load(simd, chunk);
         let is_missing = x.simd_eq(nothing);
-        sum = T::accumulate(sum, is_missing.select(zero, x));
-        missing = T::accumulate(missing, is_missing.select(one, zero));
+        sum = E::Wide::accumulate(sum, is_missing.select(zero, x));
+        missing = E::Wide::accumulate(missing, is_missing.select(one, zero));
     }
-    let (mut sum, mut missing) = (T::fold(sum), T::fold(missing));
-    for &x in chunks.remainder() {
-        match x == T::NEGATIVE_INFINITY {
+    let (mut sum, mut missing) = (E::Wide::fold(sum), E::Wide::fold(missing));
+    for x in chunks.remainder().iter().map(|x| x.exact()) {
+        match x == f64::NEG_INFINITY {
             true => missing += 1.0,
-            false => sum += x.exact(),
+            false => sum += x,
         }
     }
     (sum, row.len() as f64 - missing)

@@ -14,8 +14,8 @@ use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
 use super::across::is_short;
-use super::rows::{exp_sum_into_in, last, maximum_in, store_tail, sum_in};
-use super::{Lanes, level, math};
+use super::rows::{Vector, exp_sum_into_in, last, maximum_in, store_tail, sum_in, tail};
+use super::{Lanes, Stored, level, math};
 
 /// How many numbers are read at once.
 pub const BLOCK: usize = 1024;
@@ -81,21 +81,40 @@ pub fn exp_of(x: f64) -> f64 {
     dispatch!(level(), simd => exp(simd, x))
 }
 
-/// The softmax of a row. Exponentials pass through `buffer`, which holds a block, or as much as there is in a shorter row.
-pub fn softmax<T: Lanes>(row: &[T], ahead: &mut Ahead<'_, T>, wants_moment: bool, buffer: &mut [T]) -> Softmax {
-    dispatch!(level(), simd => softmax_in(simd, row, ahead, wants_moment, buffer))
+/// Where exponentials go.
+pub enum Powers<'a, T> {
+    /// They are needed no more: they pass through a block, or through as much as there is in a shorter row.
+    Passing(&'a mut [T]),
+    /// As many as there are numbers: exp(xⱼ − m′), where m′ is the largest number of a block and of those before it in the
+    /// segment; the second receives them, one for each block. See [`finish`].
+    Kept(&'a mut [T], &'a mut [f64]),
 }
 
-/// The same, and `out` receives exp(xⱼ − m′), where m′ is the largest number of a block and of those before it in the
-/// segment; `shifts` receives them, one for each block. See [`finish`].
-pub fn softmax_into<T: Lanes>(
-    row: &[T],
-    ahead: &mut Ahead<'_, T>,
+/// The softmax of a row. Short rows, and those of which the moment is wanted, are widened before.
+pub fn softmax<E: Stored>(
+    row: &[E],
+    ahead: &mut Ahead<'_, E>,
     wants_moment: bool,
-    out: &mut [T],
-    shifts: &mut [f64],
+    powers: Powers<'_, E::Wide>,
 ) -> Softmax {
-    dispatch!(level(), simd => softmax_into_in(simd, row, ahead, wants_moment, out, shifts))
+    debug_assert!(E::IS_WIDE || !(wants_moment || is_short::<E::Wide>(row.len())), "rows that are to be widened");
+    if E::IS_WIDE && is_short::<E::Wide>(row.len()) {
+        // Nothing to merge, and nothing to wait for.
+        ahead.maximum = None;
+        return dispatch!(level(), simd => short_in(simd, row, wants_moment, powers));
+    }
+    segments(row, ahead, wants_moment, powers)
+}
+
+/// The same of a part of a row, whole segments but for the last: however short it is, it has the bits that it has in the
+/// row.
+pub fn segments<E: Stored>(
+    row: &[E],
+    ahead: &mut Ahead<'_, E>,
+    wants_moment: bool,
+    powers: Powers<'_, E::Wide>,
+) -> Softmax {
+    dispatch!(level(), simd => sweep(simd, row, ahead, wants_moment, powers))
 }
 
 /// The softmax of a row of which these are the segments, in their order: that of the whole row, bit for bit.
@@ -104,9 +123,14 @@ pub fn merged(segments: &[Softmax]) -> Softmax {
     dispatch!(level(), simd => others.iter().fold(first, |whole, &next| whole.merge(simd, next)))
 }
 
-/// Turns what [`softmax_into`] wrote into rate · exp(xⱼ − m) − less.
+/// Turns what [`softmax`] kept into rate · exp(xⱼ − m) − less.
 pub fn finish<T: Lanes>(out: &mut [T], shifts: &[f64], maximum: f64, rate: f64, less: f64) {
     dispatch!(level(), simd => finish_in(simd, out, shifts, maximum, rate, less));
+}
+
+/// The same, written to `out` as what it stores.
+pub fn finish_into<E: Stored>(powers: &[E::Wide], shifts: &[f64], out: &mut [E], maximum: f64, rate: f64, less: f64) {
+    dispatch!(level(), simd => finish_into_in(simd, powers, shifts, out, maximum, rate, less));
 }
 
 /// Turns it into (rate + distance (xⱼ − m)) exp(xⱼ − m).
@@ -127,61 +151,41 @@ pub fn rank<T: Lanes>(row: &[T], index: usize) -> usize {
 }
 
 /// What is read after a row, so that memory need not wait for the exponentials.
-pub struct Ahead<'a, T> {
+pub struct Ahead<'a, E: Stored> {
     /// The maximum of the first block of this row, where it was read ahead.
-    pub maximum: Option<T>,
+    pub maximum: Option<E::Wide>,
     /// The row that follows; empty for none. `maximum` becomes that of its first block.
-    pub next: &'a [T],
+    pub next: &'a [E],
 }
 
-impl<T> Ahead<'_, T> {
+impl<E: Stored> Ahead<'_, E> {
     /// Nothing was read, and nothing follows.
     pub const NOTHING: Self = Self { maximum: None, next: &[] };
 }
 
 #[inline(always)]
-fn softmax_in<T: Lanes, S: Simd>(
-    simd: S,
-    row: &[T],
-    ahead: &mut Ahead<'_, T>,
-    wants_moment: bool,
-    buffer: &mut [T],
-) -> Softmax {
-    sweep::<T, S, false>(simd, row, ahead, wants_moment, buffer, &mut [])
+fn short_in<E: Stored, S: Simd>(simd: S, row: &[E], wants_moment: bool, powers: Powers<'_, E::Wide>) -> Softmax {
+    let (out, shifts) = match powers {
+        Powers::Passing(out) => (out, &mut [][..]),
+        Powers::Kept(out, shifts) => (out, shifts),
+    };
+    let out = &mut out[..row.len()];
+    let maximum = maximum_in(simd, row);
+    let shift = if maximum == E::Wide::NEGATIVE_INFINITY { E::Wide::default() } else { maximum };
+    let sum = exp_sum_into_in(simd, row, shift, out);
+    let moment = if wants_moment { moment_in(simd, row, shift, out) } else { 0.0 };
+    shifts.fill(maximum.exact());
+    Softmax { maximum: maximum.exact(), sum, moment }
 }
 
 #[inline(always)]
-fn softmax_into_in<T: Lanes, S: Simd>(
+fn sweep<E: Stored, S: Simd>(
     simd: S,
-    row: &[T],
-    ahead: &mut Ahead<'_, T>,
+    row: &[E],
+    ahead: &mut Ahead<'_, E>,
     wants_moment: bool,
-    out: &mut [T],
-    shifts: &mut [f64],
+    mut powers: Powers<'_, E::Wide>,
 ) -> Softmax {
-    sweep::<T, S, true>(simd, row, ahead, wants_moment, out, shifts)
-}
-
-#[inline(always)]
-fn sweep<T: Lanes, S: Simd, const KEEPS: bool>(
-    simd: S,
-    row: &[T],
-    ahead: &mut Ahead<'_, T>,
-    wants_moment: bool,
-    out: &mut [T],
-    shifts: &mut [f64],
-) -> Softmax {
-    if is_short::<T>(row.len()) {
-        // Nothing to merge, and nothing to wait for.
-        ahead.maximum = None;
-        let maximum = maximum_in(simd, row);
-        let shift = if maximum == T::NEGATIVE_INFINITY { T::default() } else { maximum };
-        let out = &mut out[..row.len()];
-        let sum = exp_sum_into_in(simd, row, shift, out);
-        let moment = if wants_moment { moment_in(simd, row, shift, out) } else { 0.0 };
-        shifts.fill(T::exact(maximum));
-        return Softmax { maximum: T::exact(maximum), sum, moment };
-    }
     let (mut whole, mut segment) = (Softmax::EMPTY, Softmax::EMPTY);
     let mut next = &row[..row.len().min(BLOCK)];
     let mut maximum = ahead.maximum.unwrap_or_else(|| maximum_in(simd, next));
@@ -190,9 +194,12 @@ fn sweep<T: Lanes, S: Simd, const KEEPS: bool>(
         let (block, end) = (next, start + next.len());
         next = if end < row.len() { &row[end..] } else { ahead.next };
         next = &next[..next.len().min(BLOCK)];
-        let out = if KEEPS { &mut out[start..end] } else { &mut out[..block.len()] };
+        let out = match &mut powers {
+            Powers::Passing(out) => &mut out[..block.len()],
+            Powers::Kept(out, _) => &mut out[start..end],
+        };
         (segment, maximum) = add_block(simd, segment, (block, maximum), next, wants_moment, out);
-        if KEEPS {
+        if let Powers::Kept(_, shifts) = &mut powers {
             shifts[start / BLOCK] = segment.maximum;
         }
         start = end;
@@ -220,6 +227,35 @@ fn finish_in<T: Lanes, S: Simd>(simd: S, out: &mut [T], shifts: &[f64], maximum:
         if rest > 0 {
             let end = last(simd, block, length - rest).mul_add(factor, less);
             store_tail(end, block, rest);
+        }
+    }
+}
+
+#[inline(always)]
+fn finish_into_in<E: Stored, S: Simd>(
+    simd: S,
+    powers: &[E::Wide],
+    shifts: &[f64],
+    out: &mut [E],
+    maximum: f64,
+    rate: f64,
+    less: f64,
+) {
+    let lanes = E::Wide::LANES;
+    let less = Vector::<E, S>::splat(simd, E::Wide::rounded(-less));
+    for ((block, out), &shift) in powers.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).zip(shifts) {
+        let factor = if shift == maximum { rate } else { rate * exp(simd, shift - maximum) };
+        let factor = Vector::<E, S>::splat(simd, E::Wide::rounded(factor));
+        let (mut chunks, mut outs) = (block.chunks_exact(lanes), out.chunks_exact_mut(lanes));
+        for (chunk, out) in (&mut chunks).zip(&mut outs) {
+            E::store(simd, Vector::<E, S>::from_slice(simd, chunk).mul_add(factor, less), out);
+        }
+        let rest = outs.into_remainder();
+        if !rest.is_empty() {
+            let end = tail::<E::Wide, S>(simd, chunks.remainder(), E::Wide::default()).mul_add(factor, less);
+            let mut few = [E::default(); 16];
+            E::store(simd, end, &mut few[..lanes]);
+            rest.copy_from_slice(&few[..rest.len()]);
         }
     }
 }
@@ -258,44 +294,45 @@ fn finish_with_distance_in<T: Lanes, S: Simd>(
 
 /// Adds a block of a segment; its exponentials, below the maximum that is returned, are written.
 #[inline(always)]
-fn add_block<T: Lanes, S: Simd>(
+fn add_block<E: Stored, S: Simd>(
     simd: S,
     before: Softmax,
-    (block, own): (&[T], T),
-    next: &[T],
+    (block, own): (&[E], E::Wide),
+    next: &[E],
     wants_moment: bool,
-    out: &mut [T],
-) -> (Softmax, T) {
-    let own = T::exact(own);
+    out: &mut [E::Wide],
+) -> (Softmax, E::Wide) {
+    let own = own.exact();
     let maximum = if own > before.maximum { own } else { before.maximum };
     // Nothing but −∞ so far: every exponential is 0, and only NaN must show.
     let shift = if maximum == f64::NEG_INFINITY { 0.0 } else { maximum };
-    let shift = T::rounded(shift);
+    let shift = E::Wide::rounded(shift);
     let ahead = exponentials(simd, block, shift, out, next);
     let sum = sum_in(simd, out);
     let before = before.below(simd, maximum);
-    let moment = if wants_moment { before.moment + moment_in(simd, block, shift, out) } else { 0.0 };
+    let moment = if E::IS_WIDE && wants_moment { before.moment + moment_in(simd, block, shift, out) } else { 0.0 };
     (Softmax { maximum, sum: before.sum + sum, moment }, ahead)
 }
 
 /// Writes the exponentials of a block, and returns the maximum of the next one, so that memory is read all the time.
 #[inline(always)]
-fn exponentials<T: Lanes, S: Simd>(simd: S, block: &[T], shift: T, out: &mut [T], next: &[T]) -> T {
-    let shift = T::Vector::<S>::splat(simd, shift);
-    let rest = block.len() % T::LANES;
-    let together = next.len().min(block.len()) / T::LANES * T::LANES;
-    let mut ahead = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
-    let pairs = block[..together].chunks_exact(T::LANES).zip(next[..together].chunks_exact(T::LANES));
-    for ((x, next), out) in pairs.zip(out[..together].chunks_exact_mut(T::LANES)) {
-        ahead = ahead.max(T::Vector::<S>::from_slice(simd, next));
-        T::exp(simd, T::Vector::<S>::from_slice(simd, x) - shift).store_slice(out);
+fn exponentials<E: Stored, S: Simd>(simd: S, block: &[E], shift: E::Wide, out: &mut [E::Wide], next: &[E]) -> E::Wide {
+    let lanes = E::Wide::LANES;
+    let shift = Vector::<E, S>::splat(simd, shift);
+    let rest = block.len() % lanes;
+    let together = next.len().min(block.len()) / lanes * lanes;
+    let mut ahead = Vector::<E, S>::splat(simd, E::Wide::NEGATIVE_INFINITY);
+    let pairs = block[..together].chunks_exact(lanes).zip(next[..together].chunks_exact(lanes));
+    for ((x, next), out) in pairs.zip(out[..together].chunks_exact_mut(lanes)) {
+        ahead = ahead.max(E::load(simd, next));
+        E::Wide::exp(simd, E::load(simd, x) - shift).store_slice(out);
     }
-    let others = block[together..].chunks_exact(T::LANES).zip(out[together..].chunks_exact_mut(T::LANES));
+    let others = block[together..].chunks_exact(lanes).zip(out[together..].chunks_exact_mut(lanes));
     for (x, out) in others {
-        T::exp(simd, T::Vector::<S>::from_slice(simd, x) - shift).store_slice(out);
+        E::Wide::exp(simd, E::load(simd, x) - shift).store_slice(out);
     }
     if rest > 0 {
-        store_tail(T::exp(simd, last(simd, block, block.len() - rest) - shift), out, rest);
+        store_tail(E::Wide::exp(simd, last(simd, block, block.len() - rest) - shift), out, rest);
     }
     let (ahead, rest) = (ahead.reduce_max(), maximum_in(simd, &next[together..]));
     if rest > ahead { rest } else { ahead }
@@ -303,18 +340,19 @@ fn exponentials<T: Lanes, S: Simd>(simd: S, block: &[T], shift: T, out: &mut [T]
 
 /// Σ e (x − shift), where a number that is −∞ counts 0.
 #[inline(always)]
-fn moment_in<T: Lanes, S: Simd>(simd: S, block: &[T], shift: T, exponentials: &[T]) -> f64 {
-    let (least, shifts) = (T::Vector::<S>::splat(simd, T::LEAST), T::Vector::<S>::splat(simd, shift));
-    let mut sum = T::zero(simd);
-    let mut chunks = block.chunks_exact(T::LANES);
-    let mut others = exponentials.chunks_exact(T::LANES);
+fn moment_in<E: Stored, S: Simd>(simd: S, block: &[E], shift: E::Wide, exponentials: &[E::Wide]) -> f64 {
+    let (lanes, least) = (E::Wide::LANES, E::Wide::LEAST);
+    let (leasts, shifts) = (Vector::<E, S>::splat(simd, least), Vector::<E, S>::splat(simd, shift));
+    let mut sum = E::Wide::zero(simd);
+    let mut chunks = block.chunks_exact(lanes);
+    let mut others = exponentials.chunks_exact(lanes);
     for (x, e) in (&mut chunks).zip(&mut others) {
-        let distance = (T::Vector::<S>::from_slice(simd, x) - shifts).max(least);
-        sum = T::accumulate(sum, T::Vector::<S>::from_slice(simd, e) * distance);
+        let distance = (E::load(simd, x) - shifts).max(leasts);
+        sum = E::Wide::accumulate(sum, Vector::<E, S>::from_slice(simd, e) * distance);
     }
-    let mut sum = T::fold(sum);
+    let mut sum = E::Wide::fold(sum);
     for (&x, &e) in chunks.remainder().iter().zip(others.remainder()) {
-        sum += T::exact(e) * (T::exact(x) - T::exact(shift)).max(T::exact(T::LEAST));
+        sum += e.exact() * (x.exact() - shift.exact()).max(least.exact());
     }
     sum
 }
@@ -363,8 +401,8 @@ mod tests {
     fn softmax(row: &[f32]) -> (Softmax, Vec<f32>) {
         let (mut out, mut shifts) = (vec![0.0; row.len()], vec![0.0; row.len().div_ceil(BLOCK)]);
         let mut buffer = vec![0.0; BLOCK.min(row.len())];
-        let read = dispatch!(level(), simd => softmax_in(simd, row, &mut { Ahead::NOTHING }, true, &mut buffer));
-        let written = dispatch!(level(), simd => softmax_into_in(simd, row, &mut { Ahead::NOTHING }, true, &mut out, &mut shifts));
+        let read = super::softmax(row, &mut { Ahead::NOTHING }, true, Powers::Passing(&mut buffer));
+        let written = super::softmax(row, &mut { Ahead::NOTHING }, true, Powers::Kept(&mut out, &mut shifts));
         assert_eq!(format!("{read:?}"), format!("{written:?}"));
         let (maximum, rate) = (read.maximum, 1.0 / read.sum);
         dispatch!(level(), simd => finish_in(simd, &mut out, &shifts, maximum, rate, 0.25));
@@ -395,11 +433,35 @@ mod tests {
         let mut row = row(5 * SEGMENT + 77, 30.0);
         row[..2 * SEGMENT].fill(f32::NEG_INFINITY);
         let buffer = &mut vec![0.0; BLOCK];
-        let mut read = |row: &[f32]| super::softmax(row, &mut { Ahead::NOTHING }, true, buffer);
         for end in [1, SEGMENT, SEGMENT + 1, 2 * SEGMENT, row.len()] {
-            let segments: Vec<Softmax> = row[..end].chunks(SEGMENT).map(&mut read).collect();
-            assert_eq!(merged(&segments), read(&row[..end]));
+            let read = |row: &[f32]| segments(row, &mut { Ahead::NOTHING }, true, Powers::Passing(buffer));
+            let parts: Vec<Softmax> = row[..end].chunks(SEGMENT).map(read).collect();
+            let whole = super::softmax(&row[..end], &mut { Ahead::NOTHING }, true, Powers::Passing(buffer));
+            assert_eq!(merged(&parts), whole);
         }
+    }
+
+    #[test]
+    fn numbers_of_16_bits_have_the_softmax_of_what_they_are() {
+        fn check<E: Stored<Wide = f32> + PartialEq + std::fmt::Debug>(narrow: impl Fn(f32) -> E) {
+            for length in [129, 144, 1000, 1023, 1024, 1025, 5000, SEGMENT + 1] {
+                let row: Vec<E> = row(length, 60.0).into_iter().map(&narrow).collect();
+                let next: Vec<E> = row.iter().rev().copied().collect();
+                let wide = |row: &[E]| -> Vec<f32> { row.iter().map(|x| x.exact() as f32).collect() };
+                let (wide, wide_next) = (wide(&row), wide(&next));
+                let (mut out, mut truth) = (vec![0.0; length], vec![0.0; length]);
+                let shifts = &mut vec![0.0; length.div_ceil(BLOCK)];
+                let true_shifts = &mut shifts.clone();
+                let mut ahead = Ahead { maximum: None, next: &next[..] };
+                let mut ahead_of_wide = Ahead { maximum: None, next: &wide_next[..] };
+                let found = super::softmax(&row, &mut ahead, false, Powers::Kept(&mut out, shifts));
+                let powers = Powers::Kept(&mut truth, true_shifts);
+                assert_eq!(found, super::softmax(&wide, &mut ahead_of_wide, false, powers), "{length}");
+                assert_eq!((out, shifts, ahead.maximum), (truth, true_shifts, ahead_of_wide.maximum), "{length}");
+            }
+        }
+        check(half::f16::from_f32);
+        check(half::bf16::from_f32);
     }
 
     #[test]
