@@ -164,7 +164,12 @@ impl<'a, E: Element> CrossEntropy<'a, E> {
         let loss = Self { logits, targets, scores, options };
         if let Targets::Classes(targets) = &loss.targets {
             for (sequence, rows) in loss.logits.rows.iter().enumerate() {
-                for (step, &target) in targets.of(sequence)[..rows.count()].iter().enumerate() {
+                let targets = &targets.of(sequence)[..rows.count()];
+                // A negative one is larger than all classes, and the largest of many is found at once.
+                if targets.iter().fold(0, |largest, &target| largest.max(target as u64)) < classes as u64 {
+                    continue;
+                }
+                for (step, &target) in targets.iter().enumerate() {
                     if loss.is_valid(sequence, step) {
                         class("targets", &loss.logits.structure, (sequence, step), target, classes)?;
                     }
@@ -350,7 +355,13 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
     fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
         let valid = (0..self.terms(sequence)).filter(|&step| self.is_valid(sequence, step));
         if self.options.weights.is_none() && self.options.class_weights.is_none() {
-            let count = valid.count();
+            let count = match (&self.targets, &self.options.mask) {
+                (Targets::Classes(targets), None) => {
+                    let targets = &targets.of(sequence)[..self.terms(sequence)];
+                    targets.iter().filter(|&&target| target != self.options.ignore_index).count()
+                }
+                _ => valid.count(),
+            };
             weight.add(count as f64);
             return Measure::of(count);
         }
@@ -375,10 +386,20 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
 
     fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
-        if self.is_of_one_class() {
+        if let Targets::Classes(targets) = &self.targets
+            && self.is_of_one_class()
+        {
+            let Options { mask, weights, ignore_index, .. } = &self.options;
+            let targets = targets.of(sequence);
+            let mask = mask.as_ref().map(|mask| mask.of(sequence));
+            let weights = weights.as_ref().map(|weights| weights.of(sequence));
             return scratch.rows.classes(piece, ticker, |step| {
-                let class = self.target(sequence, step).filter(|_| self.is_valid(sequence, step))?;
-                Some((class, self.weight(sequence, step) * self.class_weight(class)))
+                let weight = weights.map_or(1.0, |weights| weights[step]);
+                if targets[step] == *ignore_index || mask.is_some_and(|mask| !mask[step]) || weight == 0.0 {
+                    return None;
+                }
+                let class = targets[step] as usize;
+                Some((class, weight * self.class_weight(class)))
             });
         }
         for step in first..end {
@@ -405,11 +426,11 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
 }
 
 impl<E: Element> CrossEntropy<'_, E> {
-    /// Whether a step is −q ln p of one class and nothing else.
+    /// Whether a step with a class for a target is −q ln p of that class and nothing else.
     fn is_of_one_class(&self) -> bool {
         let Options { label_smoothing, z_loss, .. } = self.options;
         let is_plain = label_smoothing == 0.0 && z_loss == 0.0 && self.options.is_plain();
-        is_plain && self.scores == Scores::Logits && matches!(self.targets, Targets::Classes(_))
+        is_plain && self.scores == Scores::Logits
     }
 
     fn step_of_logits(

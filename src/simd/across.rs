@@ -6,6 +6,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
+use super::rows::{maximum_in, scale_in, tail};
 use super::{Lanes, elementary, level, math};
 
 /// How many rows are taken at once.
@@ -50,18 +51,21 @@ fn surprises_in<T: Lanes, S: Simd, const KEEPS: bool>(
     out: &mut [T],
 ) -> [f64; ROWS] {
     let (columns, padded) = scratch.split_at_mut(columns_length(width));
-    let is_whole = rows.len() == ROWS * width && width >= 8;
-    if is_whole {
-        lay_across(simd, rows, width, columns);
+    let (is_alone, is_whole) = (classes.len() == 1, rows.len() == ROWS * width && width >= 8);
+    let (largest, sums) = if is_alone {
+        softmax_of_one(simd, rows, columns)
     } else {
-        padded[..rows.len()].copy_from_slice(rows);
-        lay_across(simd, padded, width, columns);
-    }
-    // The exponentials take two columns of eight at a time.
-    let even = ROWS * width.next_multiple_of(2);
-    columns[ROWS * width..even].fill(T::NEGATIVE_INFINITY);
-    let columns = &mut columns[..ROWS * width.next_multiple_of(8)];
-    let (largest, sums) = softmax_of_columns::<T, S, KEEPS>(simd, &mut columns[..even]);
+        if is_whole {
+            lay_across(simd, rows, width, columns);
+        } else {
+            padded[..rows.len()].copy_from_slice(rows);
+            lay_across(simd, padded, width, columns);
+        }
+        // The exponentials take two columns of eight at a time.
+        let even = ROWS * width.next_multiple_of(2);
+        columns[ROWS * width..even].fill(T::NEGATIVE_INFINITY);
+        softmax_of_columns::<T, S, KEEPS>(simd, &mut columns[..even])
+    };
     let mut distances = [0.0; ROWS];
     for (i, (distance, &class)) in distances.iter_mut().zip(classes).enumerate() {
         *distance = T::exact(largest[i]) - T::exact(rows[i * width + class]);
@@ -72,12 +76,18 @@ fn surprises_in<T: Lanes, S: Simd, const KEEPS: bool>(
         let mut all = [0.0; ROWS];
         all[..rates.len()].copy_from_slice(rates);
         let rates = f64x8::from_slice(simd, &all);
-        scale_columns(simd, columns, (rates / sums).to_array());
-        if is_whole {
-            lay_back(simd, columns, width, out);
+        let factors = (rates / sums).to_array();
+        if is_alone {
+            scale_in(simd, &mut columns[..width], T::rounded(factors[0]));
+            out.copy_from_slice(&columns[..width]);
         } else {
-            lay_back(simd, columns, width, padded);
-            out.copy_from_slice(&padded[..out.len()]);
+            scale_columns(simd, &mut columns[..ROWS * width.next_multiple_of(8)], factors);
+            if is_whole {
+                lay_back(simd, columns, width, out);
+            } else {
+                lay_back(simd, columns, width, padded);
+                out.copy_from_slice(&padded[..out.len()]);
+            }
         }
         // What the others leave is a difference in float64, not 1 less what is rounded already.
         let rest = (sums - math::exp_f64x8(simd, -distances)) / sums;
@@ -125,10 +135,18 @@ pub(crate) fn softmax_of_columns<T: Lanes, S: Simd, const KEEPS: bool>(
     simd: S,
     columns: &mut [T],
 ) -> ([T; ROWS], [f64; ROWS]) {
-    let mut largest = T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY);
-    for column in columns.chunks_exact(T::LANES) {
-        largest = largest.max(T::Vector::<S>::from_slice(simd, column));
+    // Four chains, because a maximum takes four cycles and one can start in each half.
+    let mut chains = [T::Vector::<S>::splat(simd, T::NEGATIVE_INFINITY); 4];
+    let mut groups = columns.chunks_exact(4 * T::LANES);
+    for group in &mut groups {
+        for (chain, column) in chains.iter_mut().zip(group.chunks_exact(T::LANES)) {
+            *chain = chain.max(T::Vector::<S>::from_slice(simd, column));
+        }
     }
+    for (chain, column) in chains.iter_mut().zip(groups.remainder().chunks_exact(T::LANES)) {
+        *chain = chain.max(T::Vector::<S>::from_slice(simd, column));
+    }
+    let largest = chains[0].max(chains[1]).max(chains[2].max(chains[3]));
     let mut first = [T::NEGATIVE_INFINITY; ROWS];
     for column in largest.as_slice().chunks_exact(ROWS) {
         for (first, &value) in first.iter_mut().zip(column) {
@@ -145,6 +163,30 @@ pub(crate) fn softmax_of_columns<T: Lanes, S: Simd, const KEEPS: bool>(
         sum = T::accumulate(sum, e);
     }
     (first, T::columns::<S>(sum))
+}
+
+/// The largest number of a row, and Σ exp(x − largest), added up as that of a row that lies across, and both eight times.
+/// The exponentials are written.
+#[inline(always)]
+fn softmax_of_one<T: Lanes, S: Simd>(simd: S, row: &[T], powers: &mut [T]) -> ([T; ROWS], [f64; ROWS]) {
+    let largest = maximum_in(simd, row);
+    let shift = T::Vector::<S>::splat(simd, largest);
+    let (mut chunks, mut outs) = (row.chunks_exact(T::LANES), powers.chunks_exact_mut(T::LANES));
+    for (x, e) in (&mut chunks).zip(&mut outs) {
+        T::exp(simd, T::Vector::<S>::from_slice(simd, x) - shift).store_slice(e);
+    }
+    if let (x @ [_, ..], Some(e)) = (chunks.remainder(), outs.next()) {
+        T::exp(simd, tail::<T, S>(simd, x, T::NEGATIVE_INFINITY) - shift).store_slice(e);
+    }
+    // As many columns of eight as go into a vector have a sum each.
+    let chains = T::LANES / ROWS;
+    let mut sums = [0.0; 2];
+    for together in powers[..row.len().next_multiple_of(chains)].chunks_exact(chains) {
+        for (sum, e) in sums.iter_mut().zip(together) {
+            *sum += e.exact();
+        }
+    }
+    ([largest; ROWS], [sums[0] + sums[1]; ROWS])
 }
 
 /// Multiplies eight rows that lie across, each by a factor of its own.
@@ -224,6 +266,9 @@ mod tests {
                 // A row has the same bits wherever it stands.
                 let alone = surprises(row, width, &[class], &mut scratch)[0];
                 assert_eq!(alone.to_bits(), found[i].to_bits());
+                let mut slopes = vec![0.0; width];
+                surprises_into(row, width, &[class], &rates[i..=i], &mut scratch, &mut slopes);
+                assert_eq!(slopes, out[i * width..][..width]);
             }
         }
     }
