@@ -2,6 +2,7 @@
 
 from . import significance
 from ._native import InternalError, __version__
+from .corpora import DistinctNgrams, cider_d, distinct_ngrams, self_bleu
 from .decoding import (
     Alignment,
     Feasibility,
@@ -28,16 +29,23 @@ from .gradient import value_and_grad
 from .losses import cross_entropy_loss, ctc_loss, reinforce_loss
 from .machine import get_num_threads, set_num_threads, show_config
 from .metrics import (
+    AnswerScore,
     Bleu,
     BleuScore,
     Chrf,
     ChrfScore,
     ErrorRate,
     ErrorRateScore,
+    ExactMatch,
+    Gleu,
+    GleuScore,
+    NltkBleu,
+    NltkBleuScore,
     Rouge,
     RougeScore,
     Ter,
     TerScore,
+    TokenF1,
 )
 from .pointwise import (
     gaussian_nll_loss,
@@ -59,18 +67,25 @@ from .windows import DocumentScores, SequenceWindows, WindowBatch, sequence_wind
 
 __all__ = [
     "Alignment",
+    "AnswerScore",
     "Bleu",
     "BleuScore",
     "Chrf",
     "ChrfScore",
+    "DistinctNgrams",
     "DocumentScores",
     "ErrorRate",
     "ErrorRateScore",
+    "ExactMatch",
     "Feasibility",
+    "Gleu",
+    "GleuScore",
     "Hypothesis",
     "InternalError",
     "LabelPosteriors",
     "LossSum",
+    "NltkBleu",
+    "NltkBleuScore",
     "ReliabilityBins",
     "Rouge",
     "RougeScore",
@@ -78,12 +93,14 @@ __all__ = [
     "Span",
     "Ter",
     "TerScore",
+    "TokenF1",
     "TokenLogProbs",
     "WindowBatch",
     "__version__",
     "bits_per_byte",
     "bits_per_token",
     "bleu_loss",
+    "cider_d",
     "cross_entropy_loss",
     "crps",
     "ctc_align",
@@ -92,6 +109,7 @@ __all__ = [
     "ctc_greedy_decode",
     "ctc_loss",
     "ctc_posteriors",
+    "distinct_ngrams",
     "expected_calibration_error",
     "gaussian_nll_loss",
     "get_num_threads",
@@ -112,6 +130,7 @@ __all__ = [
     "rmse",
     "rmsse",
     "rouge_loss",
+    "self_bleu",
     "sequence_windows",
     "set_num_threads",
     "show_config",

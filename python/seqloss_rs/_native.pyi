@@ -9,8 +9,10 @@ __all__ = [
     "Segments",
     "TextMetric",
     "__version__",
+    "answers",
     "bleu",
     "chrf",
+    "cider_d",
     "cross_entropy_loss",
     "ctc_align",
     "ctc_beam_decode",
@@ -19,14 +21,18 @@ __all__ = [
     "ctc_label_posteriors",
     "ctc_loss",
     "ctc_posteriors",
+    "distinct_ngrams",
     "error_rate",
     "gaussian_nll_loss",
+    "gleu",
     "interval_coverage",
+    "nltk_bleu",
     "num_threads",
     "pointwise_loss",
     "policy_gradient_logits",
     "reinforce_loss",
     "rouge",
+    "self_bleu",
     "set_num_threads",
     "simd",
     "ter",
@@ -69,6 +75,7 @@ class TextMetric:
     def corpus(self, /, hypotheses: Any, references: Any, layout: Any) -> Any: ...
     def loss(self, /, hypotheses: Any, references: Any, layout: Any, reduction: Any, normalizer: Any) -> Any: ...
     def score_statistics(self, /, rows: Any) -> Any: ...
+    def scores_of_rows(self, /, rows: Any) -> Any: ...
     def sentences(self, /, hypotheses: Any, references: Any, layout: Any) -> Any: ...
     def statistics(self, /, hypotheses: Any, references: Any, layout: Any) -> Any: ...
 
@@ -219,3 +226,11 @@ def ter(normalized: Any, no_punct: Any, asian_support: Any, case_sensitive: Any)
 def token_log_probs(
     logits: Any, targets: Any, lengths: Any, mask: Any, ignore_index: Any, temperature: Any, softcap: Any
 ) -> Any: ...
+def answers(exact: Any) -> Any: ...
+def cider_d(
+    metric: Any, hypotheses: Any, references: Any, documents: Any, max_order: Any, sigma: Any, layout: Any
+) -> Any: ...
+def distinct_ngrams(metric: Any, texts: Any, order: Any, layout: Any) -> Any: ...
+def gleu(min_order: Any, max_order: Any, tokenize: Any, lowercase: Any) -> Any: ...
+def nltk_bleu(weights: Any, method: Any, epsilon: Any, alpha: Any, k: Any, tokenize: Any, lowercase: Any) -> Any: ...
+def self_bleu(metric: Any, texts: Any, max_order: Any, layout: Any) -> Any: ...

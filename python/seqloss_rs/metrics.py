@@ -14,16 +14,23 @@ from ._texts import Layout, Measure, References, Smoothing, Texts, Tokenize, Uni
 from ._types import Integers
 
 __all__ = [
+    "AnswerScore",
     "Bleu",
     "BleuScore",
     "Chrf",
     "ChrfScore",
     "ErrorRate",
     "ErrorRateScore",
+    "ExactMatch",
+    "Gleu",
+    "GleuScore",
+    "NltkBleu",
+    "NltkBleuScore",
     "Rouge",
     "RougeScore",
     "Ter",
     "TerScore",
+    "TokenF1",
 ]
 
 
@@ -444,3 +451,221 @@ class ErrorRate(_Metric[ErrorRateScore]):
     def _score(self, parts: tuple[Any, ...]) -> ErrorRateScore:
         score, row = parts
         return ErrorRateScore(score, *row)
+
+
+@dataclass(frozen=True)
+class GleuScore:
+    """GLEU of a corpus and what it is made of.
+
+    Attributes
+    ----------
+    score : float
+        matches / ngrams, in [0, 1]; 0 where there are no n-grams.
+    matches : int
+        The n-grams that hypotheses share with their references.
+    ngrams : int
+        All n-grams of hypotheses or of references, of each pair those of the text that has more.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.Gleu(max_order=2).corpus(["a b c"], ["a b d"])
+    GleuScore(score=0.6, matches=3, ngrams=5)
+    """
+
+    score: float
+    matches: int
+    ngrams: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gleu(_Metric[GleuScore]):
+    """GLEU, Google's BLEU for single sentences, as a ratio.
+
+    The n-grams of all orders are counted together; the score is the smaller of precision and recall, so it needs no
+    smoothing and no brevity penalty. A row of :meth:`statistics` is matches and n-grams; of several references the one
+    with the highest ratio counts.
+
+    Parameters
+    ----------
+    min_order, max_order : int
+        The lengths of n-grams, in 1..32.
+    tokenize, lowercase
+        As in :func:`bleu_loss`. NLTK leaves both to the caller: pass lists of tokens for its numbers.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> hypothesis, reference = "the cat sat on a mat".split(), "the cat sat on the mat".split()
+    >>> seqloss_rs.Gleu().sentences([hypothesis], [reference])
+    array([0.61111111])
+
+    References
+    ----------
+    Wu et al. 2016, https://arxiv.org/abs/1609.08144, section 4.3; the numbers are those of nltk 3.9's ``sentence_gleu``
+    and ``corpus_gleu``.
+    """
+
+    min_order: int = 1
+    max_order: int = 4
+    tokenize: Tokenize = "13a"
+    lowercase: bool = False
+
+    def _metric(self) -> Any:
+        return _native.gleu(self.min_order, self.max_order, self.tokenize, self.lowercase)
+
+    def _score(self, parts: tuple[Any, ...]) -> GleuScore:
+        score, row = parts
+        return GleuScore(score, *row)
+
+
+@dataclass(frozen=True)
+class NltkBleuScore:
+    """BLEU of a corpus as NLTK computes it, and what it is made of.
+
+    Attributes
+    ----------
+    score : float
+        In [0, 1], but for smoothing by method 5 or 7, which can exceed 1.
+    hypothesis_length, reference_length : int
+        In tokens; of several references the one whose length is closest.
+    counts, totals : tuple of int
+        The n-grams of each order that match, and all of the hypotheses; of one order more than there are weights.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.NltkBleu(weights=(0.5, 0.5)).corpus(["a b c"], ["a b d"]).counts
+    (2, 1, 0)
+    """
+
+    score: float
+    hypothesis_length: int
+    reference_length: int
+    counts: tuple[int, ...]
+    totals: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NltkBleu(_Metric[NltkBleuScore]):
+    """BLEU with the smoothings of Chen and Cherry, as NLTK computes it: a ratio.
+
+    A row of :meth:`statistics` is that of :class:`Bleu`, with one order more than there are weights. The score of a
+    corpus is that of the summed rows; NLTK's is the same but for methods 5 and 7, where it looks at the last hypothesis
+    only.
+
+    Parameters
+    ----------
+    weights : sequence of float
+        What the logarithm of the precision of each order counts for.
+    method : int
+        The smoothing, 0..7: none; add epsilon to counts of 0; add one to orders above 1; halve for each order without a
+        match (NIST); the same by the length; average with the neighbouring orders; interpolate with a prior; 4 and then
+        5. Method 6 is defined by its formula also where no trigram matches, which NLTK refuses.
+    epsilon, alpha, k : float
+        The constants of methods 1, 6 and 4.
+    tokenize, lowercase
+        As in :func:`bleu_loss`. NLTK leaves both to the caller: pass lists of tokens for its numbers.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> hypothesis, reference = "the cat sat on a mat".split(), "the cat sat on the mat".split()
+    >>> float(seqloss_rs.NltkBleu(method=1).sentences([hypothesis], [reference])[0].round(6))
+    0.537285
+
+    References
+    ----------
+    Chen and Cherry 2014, https://doi.org/10.3115/v1/W14-3346; the numbers are those of nltk 3.9's ``sentence_bleu``.
+    """
+
+    weights: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
+    method: int = 0
+    epsilon: float = 0.1
+    alpha: float = 5.0
+    k: float = 5.0
+    tokenize: Tokenize = "13a"
+    lowercase: bool = False
+
+    def _metric(self) -> Any:
+        return _native.nltk_bleu(
+            list(self.weights), self.method, self.epsilon, self.alpha, self.k, self.tokenize, self.lowercase
+        )
+
+    def _score(self, parts: tuple[Any, ...]) -> NltkBleuScore:
+        score, row = parts
+        middle = 3 + len(self.weights)
+        return NltkBleuScore(score, row[0], row[1], row[2:middle], row[middle:])
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """The mean over answers.
+
+    Attributes
+    ----------
+    score : float
+        In [0, 1]; NaN for no answers.
+    count : int
+        How many there are.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.ExactMatch().corpus(["The cat", "a dog"], ["cat!", "cat"])
+    AnswerScore(score=0.5, count=2)
+    """
+
+    score: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenF1(_Metric[AnswerScore]):
+    """The words that an answer shares with the right one, as SQuAD counts them: F1, a ratio.
+
+    Strings are lower-cased, and lose ASCII punctuation and the articles a, an, the; tokens and ids stay as they are. Of
+    several references the best counts. An answer without words is right where the reference has none either. A row of
+    :meth:`statistics` is words in common, words of the hypothesis, of the reference, and 1 where both are the same;
+    the score of a corpus is the mean over its pairs, so rows must not be added.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.TokenF1().sentences(["in the Eiffel Tower"], [["Eiffel tower", "Paris"]])
+    array([0.8])
+
+    References
+    ----------
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250; the evaluation script of SQuAD 2.0.
+    """
+
+    def _metric(self) -> Any:
+        return _native.answers(False)
+
+    def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
+        return AnswerScore(*parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactMatch(_Metric[AnswerScore]):
+    """Whether an answer has the same words as a right one, as SQuAD compares them: 0 or 1.
+
+    Strings are treated as in :class:`TokenF1`, and rows of :meth:`statistics` are the same.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.ExactMatch().sentences(["The Eiffel Tower!", "Paris"], [["eiffel tower"], ["London"]])
+    array([1., 0.])
+
+    References
+    ----------
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250; the evaluation script of SQuAD 2.0.
+    """
+
+    def _metric(self) -> Any:
+        return _native.answers(True)
+
+    def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
+        return AnswerScore(*parts)

@@ -5,6 +5,7 @@
 mod answer;
 mod arguments;
 mod array;
+mod corpora;
 mod ctc;
 mod decoding;
 mod error;
@@ -88,6 +89,8 @@ mod _native {
     use crate::error::Error;
 
     #[pymodule_export]
+    use super::corpora::{cider_d, distinct_ngrams, self_bleu};
+    #[pymodule_export]
     use super::ctc::{ctc_label_posteriors, ctc_loss, ctc_posteriors};
     #[pymodule_export]
     use super::decoding::{ctc_align, ctc_beam_decode, ctc_feasible, ctc_greedy_decode};
@@ -102,7 +105,7 @@ mod _native {
     #[pymodule_export]
     use super::sum::LossSum;
     #[pymodule_export]
-    use super::text::{TextMetric, bleu, chrf, error_rate, rouge, ter};
+    use super::text::{TextMetric, answers, bleu, chrf, error_rate, gleu, nltk_bleu, rouge, ter};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -12,14 +12,18 @@ use super::texts::{self, Read};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::Integers;
+use crate::parallel::Ticker;
 use crate::reduction::{Reduced, Reduction, TEXT};
+use crate::text::answers::Answers;
 use crate::text::bleu::Bleu;
 use crate::text::chrf::Chrf;
 use crate::text::error_rate::ErrorRate;
+use crate::text::gleu::Gleu;
+use crate::text::nltk::NltkBleu;
 use crate::text::rouge::{Measure, Rouge, mean};
 use crate::text::ter::{Ter, reference_length};
 use crate::text::tercom::Tercom;
-use crate::text::tokens::Pairs;
+use crate::text::tokens::{Pair, Pairs};
 use crate::text::{Level, Metric, WORK_PER_BYTE, check, loss, scores, statistics, sum};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -34,6 +38,9 @@ pub(super) enum Kind {
     Ter(Ter),
     Rouge(Rouge),
     ErrorRate(ErrorRate),
+    Gleu(Gleu),
+    NltkBleu(NltkBleu),
+    Answers(Answers),
 }
 
 /// Calls the body with the metric, whichever it is.
@@ -45,6 +52,9 @@ macro_rules! with_metric {
             $crate::python::text::Kind::Ter($metric) => $body,
             $crate::python::text::Kind::Rouge($metric) => $body,
             $crate::python::text::Kind::ErrorRate($metric) => $body,
+            $crate::python::text::Kind::Gleu($metric) => $body,
+            $crate::python::text::Kind::NltkBleu($metric) => $body,
+            $crate::python::text::Kind::Answers($metric) => $body,
         }
     };
 }
@@ -103,6 +113,39 @@ pub(super) fn rouge(variant: &Object<'_>, measure: &Object<'_>, stem: &Object<'_
 #[pyfunction]
 pub(super) fn error_rate(unit: &Object<'_>) -> PyResult<TextMetric> {
     Ok(TextMetric(Kind::ErrorRate(ErrorRate::new(&word("unit", unit)?)?)))
+}
+
+#[pyfunction]
+pub(super) fn gleu(
+    min_order: &Object<'_>,
+    max_order: &Object<'_>,
+    tokenize: &Object<'_>,
+    lowercase: &Object<'_>,
+) -> PyResult<TextMetric> {
+    let (min_order, max_order) = (integer("min_order", min_order)?, integer("max_order", max_order)?);
+    let (tokenize, lowercase) = (word("tokenize", tokenize)?, flag("lowercase", lowercase)?);
+    Ok(TextMetric(Kind::Gleu(Gleu::new(min_order, max_order, &tokenize, lowercase)?)))
+}
+
+#[pyfunction]
+pub(super) fn nltk_bleu(
+    weights: Vec<f64>,
+    method: &Object<'_>,
+    epsilon: &Object<'_>,
+    alpha: &Object<'_>,
+    k: &Object<'_>,
+    tokenize: &Object<'_>,
+    lowercase: &Object<'_>,
+) -> PyResult<TextMetric> {
+    let constants = [number("epsilon", epsilon)?, number("alpha", alpha)?, number("k", k)?];
+    let (method, tokenize) = (integer("method", method)?, word("tokenize", tokenize)?);
+    let lowercase = flag("lowercase", lowercase)?;
+    Ok(TextMetric(Kind::NltkBleu(NltkBleu::new(weights, method, constants, &tokenize, lowercase)?)))
+}
+
+#[pyfunction]
+pub(super) fn answers(exact: bool) -> TextMetric {
+    TextMetric(Kind::Answers(if exact { Answers::Exact } else { Answers::F1 }))
 }
 
 #[pymethods]
@@ -187,6 +230,16 @@ impl TextMetric {
         })
     }
 
+    /// The score of each row, as of a sentence.
+    fn scores_of_rows<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
+        guarded(|| {
+            let Integers { values, .. } = integer_array("rows", rows)?;
+            let scale = self.scale();
+            let scores: Vec<f64> = with_metric!(&self.0, metric => scores(metric, &values));
+            Ok(scores.into_iter().map(|score| scale * score).collect::<Vec<_>>().into_pyarray(py).into_any())
+        })
+    }
+
     /// The same from rows, or from one row that is their sum.
     fn score_statistics<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
         guarded(|| {
@@ -210,7 +263,7 @@ impl TextMetric {
     pub(super) fn scale(&self) -> f64 {
         match &self.0 {
             Kind::Bleu(_) | Kind::Chrf(_) | Kind::Ter(_) => PERCENT,
-            Kind::Rouge(_) | Kind::ErrorRate(_) => 1.0,
+            _ => 1.0,
         }
     }
 
@@ -243,6 +296,12 @@ impl TextMetric {
                 let means = [Measure::Precision, Measure::Recall, Measure::F].map(|measure| mean(measure, rows));
                 (rouge.corpus(rows)?, means[0], means[1], means[2]).into_bound_py_any(py)
             }
+            Kind::Gleu(_) | Kind::NltkBleu(_) => {
+                let row = sum(rows, self.width())?;
+                let score = with_metric!(&self.0, metric => metric.score(&row, Level::Corpus));
+                (score, PyTuple::new(py, row)?).into_bound_py_any(py)
+            }
+            Kind::Answers(answers) => (answers.corpus(rows)?, rows.len() / self.width()).into_bound_py_any(py),
             Kind::ErrorRate(rate) => {
                 let row = sum(rows, self.width())?;
                 (rate.score(&row, Level::Corpus), PyTuple::new(py, row)?).into_bound_py_any(py)
@@ -250,7 +309,12 @@ impl TextMetric {
         }
     }
 
-    fn read<'py>(
+    /// All texts, references before hypotheses, with numbers in common.
+    pub(super) fn read_all(&self, pairs: &Pairs, ticker: &Ticker<'_>) -> Result<Pair, Error> {
+        with_metric!(&self.0, metric => pairs.read_all(|text, pair| metric.read(text, pair), ticker))
+    }
+
+    pub(super) fn read<'py>(
         &self,
         hypotheses: &Object<'py>,
         references: &Object<'py>,
@@ -262,7 +326,9 @@ impl TextMetric {
             Kind::Chrf(chrf) => chrf.wants_strings(),
             Kind::Ter(ter) => ter.wants_strings(),
             Kind::Rouge(rouge) => rouge.stem().then_some("stem is True"),
-            Kind::ErrorRate(_) => None,
+            Kind::Gleu(gleu) => gleu.lowercase().then_some("lowercase is True"),
+            Kind::NltkBleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
+            Kind::ErrorRate(_) | Kind::Answers(_) => None,
         };
         if let Some(wants_strings) = wants_strings
             && read.pairs.are_ids()
@@ -275,6 +341,6 @@ impl TextMetric {
     }
 }
 
-fn work(pairs: &Pairs) -> usize {
+pub(super) fn work(pairs: &Pairs) -> usize {
     pairs.bytes().saturating_mul(WORK_PER_BYTE)
 }

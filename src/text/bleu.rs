@@ -194,7 +194,7 @@ fn brevity_penalty(hypothesis: i64, reference: i64) -> f64 {
 }
 
 /// exp(x) for x ≤ 0, by the library's own exp: the same bits on every system.
-fn exp(x: f64) -> f64 {
+pub(super) fn exp(x: f64) -> f64 {
     let mut results = [0.0; 8];
     dispatch!(crate::simd::level(), simd => exp_f64x8(simd, f64x8::splat(simd, x)).store_slice(&mut results));
     results[0]

@@ -10,10 +10,16 @@
 //! ```
 
 pub mod alignment;
+pub mod answers;
 pub mod bleu;
 pub mod chrf;
+pub mod cider;
+pub mod diversity;
 pub mod error_rate;
+pub mod gleu;
+pub mod grams;
 pub mod ngrams;
+pub mod nltk;
 pub mod resample;
 pub mod rouge;
 pub mod shifts;
@@ -26,6 +32,7 @@ pub mod tokenize;
 pub mod tokens;
 
 use crate::error::Error;
+use crate::exact::Exact;
 use crate::input::zeros;
 use crate::parallel::{Ticker, Watch, for_each};
 use tokens::{Pair, Pairs};
@@ -66,9 +73,14 @@ pub trait Metric: Sync {
         true
     }
 
-    /// The score of a corpus: that of the sum of its rows.
+    /// The score of a corpus; a mean over no rows is NaN.
     fn corpus(&self, rows: &[i64]) -> Result<f64, Error> {
-        Ok(self.score(&sum(rows, self.width())?, Level::Corpus))
+        if self.adds_up() {
+            return Ok(self.score(&sum(rows, self.width())?, Level::Corpus));
+        }
+        let scores = rows.chunks(self.width()).map(|row| self.score(row, Level::Sentence));
+        let count = scores.len() as f64;
+        Ok(scores.collect::<Exact>().value() / count)
     }
 }
 

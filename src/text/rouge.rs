@@ -199,13 +199,8 @@ impl Metric for Rouge {
         self.measure.of(row)
     }
 
-    /// The mean over the rows; NaN for none.
     fn adds_up(&self) -> bool {
         false
-    }
-
-    fn corpus(&self, rows: &[i64]) -> Result<f64, Error> {
-        Ok(mean(self.measure, rows))
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use super::WORK_PER_BYTE;
 use crate::error::Error;
+use crate::parallel::Ticker;
 
 /// Texts end to end.
 #[derive(Debug, Clone, Default)]
@@ -155,6 +157,25 @@ impl Pairs {
         }
         self.hypotheses.read(index, &read, pair);
     }
+
+    /// Reads all texts, references before hypotheses, so that equal tokens of any two have the same number.
+    pub fn read_all(&self, read: impl Fn(&str, &mut Pair), ticker: &Ticker<'_>) -> Result<Pair, Error> {
+        let mut all = Pair::default();
+        for texts in [&self.references, &self.hypotheses] {
+            for index in 0..texts.len() {
+                let before = all.len();
+                texts.read(index, &read, &mut all);
+                ticker.tick(WORK_PER_BYTE * (all.len() - before))?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Which references each set has.
+    pub fn sets(&self) -> Vec<std::ops::Range<usize>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| start..end).collect()
+    }
 }
 
 /// A hypothesis and its references as numbers below [`Self::distinct`].
@@ -238,6 +259,11 @@ impl Pair {
     /// The references; there is at least one.
     pub fn references(&self) -> impl ExactSizeIterator<Item = Text<'_>> + Clone {
         (0..self.text_ends.len() - 1).map(|index| self.text(index))
+    }
+
+    /// The tokens of all texts.
+    pub fn texts(&self) -> impl Iterator<Item = &[u32]> {
+        (0..self.text_ends.len()).map(|index| self.text(index).tokens())
     }
 
     fn text(&self, index: usize) -> Text<'_> {
