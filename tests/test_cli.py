@@ -1019,7 +1019,7 @@ BROKEN: dict[str, tuple[str, str, Callable[[Path], None], str]] = {
     "directory": ("mse", "folder.npz", lambda path: path.mkdir(), "Is a directory"),
     "empty": ("mse", "data.jsonl", written(""), "is empty"),
     "empty lines": ("mse", "data.jsonl", written("\n  \n"), "nothing but empty lines"),
-    "gzip": ("mse", "data.jsonl.gz", written(b"\x1f\x8b\x08\x00rest"), "compressed by gzip"),
+    "gzip": ("mse", "data.jsonl.gz", written(b"\x1f\x8b\x08\x00rest"), "is damaged: gzip cannot unpack it"),
     "npy": ("mse", "data.npz", written(b"\x93NUMPY\x01\x00"), "one array"),
     "no archive": ("mse", "data.npz", written("hello"), "is not an .npz"),
     "truncated archive": ("mse", "data.npz", truncated, "is not a whole .npz"),
@@ -1343,7 +1343,7 @@ def test_texts_of_different_lengths_are_told_apart(program: Program, tmp_path: P
     (tmp_path / "r.txt").write_text("a\nb\n")
     outcome = program("score", "bleu", "--hyp", tmp_path / "h.txt", "--ref", tmp_path / "r.txt")
     assert outcome.status == 1
-    assert f"{tmp_path / 'r.txt'}: ends after line 2, and {tmp_path / 'h.txt'} goes on" in outcome.err
+    assert f"{tmp_path / 'r.txt'}: has 2 lines, and {tmp_path / 'h.txt'} has 3 lines: lines" in outcome.err
 
 
 def test_a_name_with_line_breaks_and_terminal_codes_stays_on_one_line(program: Program, tmp_path: Path) -> None:

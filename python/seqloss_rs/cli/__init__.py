@@ -97,7 +97,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="seqloss", description="Losses for sequences: scores data files, and reports.")
     parser.add_argument("--version", action="version", version=f"seqloss {seqloss_rs.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (score, align, merge, report, doctor):
+    score.add_parser(commands, argv)
+    for command in (align, merge, report, doctor):
         command.add_parser(commands)
     arguments, rest = parser.parse_known_args(_with_values(argv))
     # argparse takes positional arguments from one place only; files may stand on both sides of an option.

@@ -13,7 +13,8 @@ import numpy as np
 import seqloss_rs
 
 from .batch import Batch
-from .losses import LOSSES, Loss, Options, Scored
+from .loss import Loss, Options, Scored
+from .losses import LOSSES
 from .score import add_arguments, array_words, run_loss
 from .write import STANDARD_OUTPUT
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from .batch import BATCH_BYTES, BATCH_SAMPLES, Batch
 from .errors import DataError
-from .losses import Loss
+from .loss import Loss
 from .names import meant_by, missing, unknown
 from .npz import Archive, Member
 

@@ -41,6 +41,8 @@ class Batch:
         What each sample says.
     classes : list of str, optional
         How a class is written.
+    system : str
+        Which of several systems the hypotheses are of.
     done : float
         How much of the file has been read, from 0 to 1; NaN where that cannot be known.
     """
@@ -55,6 +57,7 @@ class Batch:
     kept: Sequence[dict[str, Any]] = ()
     texts: Sequence[str] | None = None
     classes: Sequence[str] | None = None
+    system: str = ""
     done: float = float("nan")
 
     def __len__(self) -> int:

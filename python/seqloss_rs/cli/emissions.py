@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .batch import Batch
 from .errors import DataError
-from .losses import Loss
+from .loss import Loss
 from .names import STANDARD_INPUT
 from .read import read_file
 

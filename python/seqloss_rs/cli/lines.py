@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
 import itertools
 import json
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from .batch import BATCH_SAMPLES, LINE_BYTES, Batch
 from .errors import DataError
-from .losses import Argument, Loss
+from .loss import Argument, Loss
 from .names import STANDARD_INPUT, held, meant_by, missing, shortened, shown, unknown
 
 __all__ = ["Line", "blocks", "lines_of", "parse", "read_lines", "share", "size_of"]
@@ -72,7 +73,7 @@ def read_lines(
 ) -> Iterator[Batch]:
     """Yield the batches of a file with a JSON object on each line."""
     reader = _TextRecords(path) if loss.is_text else _NumericRecords(path, loss, options, ignored)
-    size = size_of(path)
+    size = size_of(path, stream)
     consumed = count = 0
     lines = (line for line in lines_of(stream, path) if line[1].strip())
     for block in blocks(lines, loss.whole(options)):
@@ -323,9 +324,9 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def size_of(path: str) -> int:
-    """Return the bytes of a file; 0 where there is no saying."""
-    return 0 if path == STANDARD_INPUT else os.stat(path).st_size
+def size_of(path: str, stream: io.BufferedReader) -> int:
+    """Return how many bytes there are to read; 0 where there is no saying."""
+    return 0 if path == STANDARD_INPUT or isinstance(stream.raw, gzip.GzipFile) else os.stat(path).st_size
 
 
 def share(consumed: int, size: int) -> float:

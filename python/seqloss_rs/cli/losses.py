@@ -5,12 +5,10 @@ A new loss is one more entry of `LOSSES`. Its options need no entry: they are re
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,156 +16,13 @@ import numpy.typing as npt
 import seqloss_rs
 
 from .batch import Batch
-from .options import Option, options_of
+from .loss import LENGTHS, Argument, Fields, KnownValue, Loss, Options, Scored
+from .metrics import is_metrics, text_loss
 
-__all__ = ["LOSSES", "Argument", "KnownValue", "Loss", "Scored"]
+__all__ = ["LOSSES", "loss_of"]
 
 # A sum for each sequence, in float64 whatever the data are: the package itself returns those of float32 rounded.
 WIDE = "sequence_float64"
-
-Options = Mapping[str, Any]
-Fields = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A parameter that carries data.
-
-    Attributes
-    ----------
-    name : str
-        The function's name for it.
-    values : str
-        What it holds; `"number"` is integers or floats, `"text"` strings or token ids.
-    ranks : tuple of int
-        How many axes one sequence's value may have; 0 is one number for each sequence.
-    steps : bool
-        Whether its values lie beside the steps of the first argument, so that both may share `X_offsets`.
-    shared : bool
-        Whether one array belongs to all the samples; it is an option too.
-    shareable : bool
-        Whether one value may stand for all the samples, which then is an option.
-    layout : bool
-        Whether the option `layout` says which of its axes is N.
-    required : bool
-        Whether the call needs it.
-    cut_by : str, optional
-        The argument with the lengths that cut this one, where its values lie end to end in one axis (torch's way).
-    """
-
-    name: str
-    values: Literal["float", "integer", "boolean", "number", "text"]
-    ranks: tuple[int, ...] = (0,)
-    steps: bool = False
-    shared: bool = False
-    shareable: bool = False
-    layout: bool = False
-    required: bool = False
-    cut_by: str | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What scoring a batch gives.
-
-    Attributes
-    ----------
-    losses : (n,) array of float64
-        The loss of each sample.
-    fields : list of dict
-        What the loss adds to the line of each.
-    tallies : dict
-        What is added up over all batches for the summary: integers, arrays of them, or a LossSum.
-    """
-
-    losses: npt.NDArray[np.float64]
-    fields: Fields
-    tallies: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class KnownValue:
-    """A call whose value is known from the definition."""
-
-    arguments: Mapping[str, Any]
-    value: float
-    source: str
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss on the command line.
-
-    Attributes
-    ----------
-    name, function, title, help : str
-        Its name as a command, the function in `seqloss_rs`, its heading, and what it computes in a line.
-    data : tuple of Argument
-        The parameters that carry data; the first one first.
-    score : callable
-        Scores a batch, with the options of the call.
-    conclude : callable
-        From the tallies, the sum of the finite losses and the options to what the summary says besides.
-    known : KnownValue
-        What `seqloss doctor` checks.
-    adds : str
-        What the line of a sample holds besides, for the help.
-    whole : callable
-        Whether the options make a sample's loss depend on the others, so that a file must be one call.
-    rank : callable, optional
-        How many axes the first argument has for one sequence, where that depends on which arguments are there, or on
-        the options.
-    """
-
-    name: str
-    function: str
-    title: str
-    help: str
-    data: tuple[Argument, ...]
-    score: Callable[[Loss, Batch, Options], Scored]
-    conclude: Callable[[Mapping[str, Any], float, Options], dict[str, Any]]
-    known: KnownValue
-    adds: str
-    whole: Callable[[Options], bool] = lambda options: False
-    rank: Callable[[Collection[str], Options], int] | None = None
-
-    @property
-    def first(self) -> Argument:
-        """The first argument, the one whose axis N counts the samples."""
-        return self.data[0]
-
-    def sequence_rank(self, names: Collection[str], options: Options) -> int:
-        """How many axes the first argument has when it is one sequence, without the axis N."""
-        return min(self.first.ranks) if self.rank is None else self.rank(names, options)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it compares texts."""
-        return self.first.values == "text"
-
-    @cached_property
-    def arguments(self) -> dict[str, Argument]:
-        """The parameters that carry data, by name."""
-        return {argument.name: argument for argument in self.data}
-
-    @cached_property
-    def options(self) -> dict[str, Option]:
-        """The options of the function by name; how samples are reduced is for the command to say."""
-        of_samples = [argument.name for argument in self.data if not (argument.shared or argument.shareable)]
-        return options_of(getattr(seqloss_rs, self.function), [*of_samples, "reduction", "normalizer"])
-
-    def call(self, batch: Batch, options: Options, reduction: str) -> npt.NDArray[np.float64]:
-        """Call the function, with the options over what the file itself says."""
-        function = getattr(seqloss_rs, self.function)
-        arguments = {**self._left_out, **batch.arguments, **batch.options, **options, "reduction": reduction}
-        return np.atleast_1d(np.asarray(function(**arguments), dtype=np.float64))
-
-    @cached_property
-    def _left_out(self) -> dict[str, None]:
-        """The parameters without a default that a file may leave out all the same: None says so."""
-        parameters = inspect.signature(getattr(seqloss_rs, self.function)).parameters
-        empty = inspect.Parameter.empty
-        return {data.name: None for data in self.data if not data.required and parameters[data.name].default is empty}
 
 
 def score_steps(loss: Loss, batch: Batch, options: Options) -> Scored:
@@ -339,59 +194,10 @@ def conclude_ctc(tallies: Mapping[str, Any], total: float, options: Options) -> 
     }
 
 
-def score_bleu(loss: Loss, batch: Batch, options: Options) -> Scored:
-    """Score BLEU, and add up the statistics that give the corpus score."""
-    losses = loss.call(batch, options, "none")
-    rows = seqloss_rs.Bleu(**{**batch.options, **options}).statistics(*_pairs(batch))
-    fields: Fields = [{"length": int(row[0]), "reference_length": int(row[1])} for row in rows]
-    return Scored(losses, fields, {"statistics": rows.sum(axis=0)})
-
-
-def conclude_bleu(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
-    """Add BLEU of the corpus on the scale of 100."""
-    return {"corpus_bleu": seqloss_rs.Bleu(**options).from_statistics(tallies["statistics"]).score}
-
-
-def score_rouge(loss: Loss, batch: Batch, options: Options) -> Scored:
-    """Score ROUGE."""
-    losses = loss.call(batch, options, "none")
-    fields: Fields = [{"length": _words(hypothesis)} for hypothesis in _pairs(batch)[0]]
-    rouge = seqloss_rs.LossSum()
-    rouge.update(1.0 - losses)
-    return Scored(losses, fields, {"rouge": rouge})
-
-
-def conclude_rouge(tallies: Mapping[str, Any], total: float, options: Options) -> dict[str, Any]:
-    """Add ROUGE of the corpus: the mean over its samples."""
-    return {"corpus_rouge": tallies["rouge"].mean}
-
-
-def _words(hypothesis: str | Sequence[int]) -> int:
-    return len(hypothesis.split()) if isinstance(hypothesis, str) else len(hypothesis)
-
-
-def _pairs(batch: Batch) -> tuple[list[Any], list[Any]]:
-    """Return hypotheses and references as lists of their own lengths, which is how the classes take token ids."""
-    hypotheses, references = batch.arguments["hypotheses"], batch.arguments["references"]
-    lengths, reference_lengths = batch.arguments.get("lengths"), batch.arguments.get("reference_lengths")
-    if lengths is not None:
-        hypotheses = [row[: int(length)] for row, length in zip(hypotheses, lengths, strict=True)]
-    if reference_lengths is not None:
-        references = [row[: int(length)] for row, length in zip(references, reference_lengths, strict=True)]
-    return list(hypotheses), list(references)
-
-
-LENGTHS = Argument("lengths", "integer")
 MASK = Argument("mask", "boolean", (1,), steps=True)
 ELEMENT_MASK = Argument("mask", "boolean", (1, 2), steps=True)
 WEIGHTS = Argument("weights", "float", (1,), steps=True)
 ELEMENT_WEIGHTS = Argument("weights", "float", (1, 2), steps=True)
-TEXT_DATA = (
-    Argument("hypotheses", "text", (0, 1), required=True),
-    Argument("references", "text", (0, 1), required=True),
-    LENGTHS,
-    Argument("reference_lengths", "integer"),
-)
 POINTWISE_DATA = (
     Argument("predictions", "float", (1, 2), required=True),
     Argument("targets", "float", (1, 2), steps=True, required=True),
@@ -534,34 +340,8 @@ LOSSES: dict[str, Loss] = {
                 "three paths of four: -ln(3/4)",
             ),
         ),
-        Loss(
-            name="bleu",
-            function="bleu_loss",
-            title="BLEU",
-            help="1 − BLEU/100 of each sentence",
-            data=TEXT_DATA,
-            score=score_bleu,
-            conclude=conclude_bleu,
-            adds="length and reference_length in tokens",
-            known=KnownValue(
-                {"hypotheses": ["a b c d e"], "references": ["a b c d f"]},
-                1.0 - (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25,
-                "matches 4/5, 3/4, 2/3, 1/2: 1 - (1/5)^(1/4)",
-            ),
-        ),
-        Loss(
-            name="rouge",
-            function="rouge_loss",
-            title="ROUGE",
-            help="1 − ROUGE of each text",
-            data=TEXT_DATA,
-            score=score_rouge,
-            conclude=conclude_rouge,
-            adds="length in words",
-            known=KnownValue(
-                {"hypotheses": ["the cat"], "references": ["the cat sat"]}, 0.2, "precision 1, recall 2/3: 1 - F = 1/5"
-            ),
-        ),
+        text_loss("bleu"),
+        text_loss("rouge"),
         Loss(
             name="reinforce",
             function="reinforce_loss",
@@ -588,3 +368,8 @@ LOSSES: dict[str, Loss] = {
         ),
     )
 }
+
+
+def loss_of(name: str) -> Loss:
+    """Return a loss by its name, or the one that a list of metrics of texts stands for."""
+    return LOSSES[name] if name in LOSSES or not is_metrics(name) else text_loss(name)

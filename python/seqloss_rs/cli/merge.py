@@ -20,7 +20,7 @@ import seqloss_rs
 
 from .batch import Batch
 from .errors import DataError, UsageError
-from .losses import LOSSES
+from .losses import loss_of
 from .names import shown as shown_name
 from .summary import Summary, add_up, head, print_summary
 from .write import STANDARD_OUTPUT, destination
@@ -109,7 +109,7 @@ class State:
     def result(self) -> dict[str, Any]:
         """Return the summary."""
         options = {name: value for name, value in self.settings.items() if name != "loss"}
-        loss = LOSSES[self.settings["loss"]]
+        loss = loss_of(self.settings["loss"])
         return {
             **head(loss, self.finite, self.nonfinite),
             "max": math.nan if self.most is None else self.most,
@@ -150,7 +150,8 @@ def _loaded(value: Any) -> Any:
         if value.keys() == {"LossSum"}:
             return seqloss_rs.LossSum.from_bytes(base64.b64decode(value["LossSum"]))
         return {
-            name: np.array(item, np.int64) if name == "statistics" else _loaded(item) for name, item in value.items()
+            name: np.array(item, np.int64) if name.endswith("statistics") else _loaded(item)
+            for name, item in value.items()
         }
     return value
 

@@ -6,7 +6,7 @@ import difflib
 import itertools
 from collections.abc import Collection
 
-from .losses import Loss
+from .loss import Loss
 
 __all__ = ["STANDARD_INPUT", "held", "meant_by", "missing", "shortened", "shown", "unknown"]
 

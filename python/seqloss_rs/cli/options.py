@@ -164,7 +164,8 @@ def add_flags(parser: argparse.ArgumentParser, function: str, options: Mapping[s
             "help": " ".join(filter(None, [option.help, default])).replace("%", "%%"),
         }
         if option.is_switch:
-            keywords["action"] = argparse.BooleanOptionalAction
+            # Of --no-punct the other action would make what switches --punct off.
+            keywords["action"] = "store_true" if name.startswith("no_") else argparse.BooleanOptionalAction
         else:
             keywords |= {
                 "action": "append" if option.several and option.words else "store",

@@ -7,7 +7,6 @@ untrusted and is escaped.
 from __future__ import annotations
 
 import difflib
-import html
 import json
 import math
 from collections import defaultdict
@@ -19,13 +18,16 @@ import numpy.typing as npt
 
 import seqloss_rs
 
-from . import svg
+from . import svg, words
 from .align import ALIGNMENT
 from .emissions import Emission, Line, find_data, read_emissions
 from .errors import CommandError
-from .losses import LOSSES, Loss
+from .loss import Loss
+from .losses import LOSSES
+from .metrics import METRICS, TextLoss, is_metrics, text_loss
 from .names import shown
 from .summary import exact_sum
+from .words import aligned, escape
 
 __all__ = ["Line", "Scores", "page"]
 
@@ -41,11 +43,22 @@ class Scores:
     lengths: Floats
     worst: list[Line]
     functions: set[str]
+    by: str | None = None
 
     @property
     def loss(self) -> Loss | None:
         """The loss that gave the lines, when they all say the same."""
-        return next((loss for loss in (*LOSSES.values(), ALIGNMENT) if {loss.function} == self.functions), None)
+        if len(self.functions) != 1:
+            return None
+        (function,) = self.functions
+        if is_metrics(function):
+            return text_loss(function)
+        return next((loss for loss in (*LOSSES.values(), ALIGNMENT) if loss.function == function), None)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics whose scores the lines hold."""
+        return [metric.name for metric in self.loss.metrics] if isinstance(self.loss, TextLoss) else []
 
 
 STYLE = """
@@ -115,17 +128,18 @@ def page(scores: Scores, worst: int, emissions: int, data: Sequence[str]) -> str
     data : sequence of str
         Where the data files are now, if not where the lines say.
     """
-    heading = f"{scores.loss.title} loss" if scores.loss is not None else "Losses"
+    title = scores.loss.title if scores.loss is not None else None
+    heading = "Losses" if title is None else f"{title if scores.by is None else METRICS[scores.by].title} loss"
     parts = [
-        f"<h1>{_escape(heading)}</h1>",
-        f'<p class="muted">{_escape(shown(scores.path))}</p>',
+        f"<h1>{escape(heading)}</h1>",
+        f'<p class="muted">{escape(shown(scores.path))}</p>',
         _facts(scores),
         _pictures(scores),
-        _table(scores.worst[:worst]),
+        _table(scores.worst[:worst], scores.metrics),
         _emissions(scores, emissions, data),
-        f"<footer>seqloss {_escape(seqloss_rs.__version__)}</footer>",
+        f"<footer>seqloss {escape(seqloss_rs.__version__)}</footer>",
     ]
-    title = _escape(f"{heading}: {shown(scores.path)}")
+    title = escape(f"{heading}: {shown(scores.path)}")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -134,7 +148,7 @@ def page(scores: Scores, worst: int, emissions: int, data: Sequence[str]) -> str
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
-<style>{STYLE}{svg.STYLE}</style>
+<style>{STYLE}{svg.STYLE}{words.STYLE}</style>
 </head>
 <body>
 <main>
@@ -142,12 +156,6 @@ def page(scores: Scores, worst: int, emissions: int, data: Sequence[str]) -> str
 </body>
 </html>
 """
-
-
-def _escape(text: object) -> str:
-    """Write text as HTML. Control characters have no place in a page, and are shown as what they are called."""
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in str(text))
-    return html.escape(shown)
 
 
 def _facts(scores: Scores) -> str:
@@ -162,7 +170,7 @@ def _facts(scores: Scores) -> str:
         ]
     for name, count in _odd(scores.losses):
         facts.append((name, f"{count:,}"))
-    items = "".join(f"<div><dt>{_escape(name)}</dt><dd>{_escape(value)}</dd></div>" for name, value in facts)
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return f'<dl class="facts">{items}</dl>'
 
 
@@ -187,7 +195,7 @@ def _pictures(scores: Scores) -> str:
     first = (
         "<section><h2>Distribution of the loss</h2><figure>"
         + svg.histogram(losses, marks, name, "Distribution of the loss")
-        + f"<figcaption>Samples by their loss.{_escape(left_out)}</figcaption></figure></section>"
+        + f"<figcaption>Samples by their loss.{escape(left_out)}</figcaption></figure></section>"
     )
     both = finite & (np.abs(scores.lengths) < LARGEST)
     if not both.any():
@@ -210,33 +218,44 @@ def _pictures(scores: Scores) -> str:
 # ---- worst samples -------------------------------------------------------------------------------------------------
 
 
-def _table(worst: Sequence[Line]) -> str:
+def _table(worst: Sequence[Line], metrics: Sequence[str]) -> str:
     if not worst:
         return ""
     has_length = any("length" in line for line in worst)
     has_text = any(_pair(line) is not None for line in worst)
     names = [("sample", "number"), ("loss", "number")]
+    names += [(METRICS[metric].title, "number") for metric in metrics]
     names += [("length", "number")] * has_length + [("file, record", "place")] + [("texts", "texts")] * has_text
     head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in names)
     rows = []
     for line in worst:
-        cells = [("number", _escape(_written(line["loss"])))]
+        cells = [("number", escape(_written(line["loss"])))]
+        cells += [("number", escape(_number(line.get(metric, "")))) for metric in metrics]
         if has_length:
-            cells.append(("number", _escape(line.get("length", ""))))
-        cells.append(
-            ("place", f"{_escape(_shortened(shown(str(line.get('file', '')))))}, {_escape(line.get('record', ''))}")
-        )
+            cells.append(("number", escape(line.get("length", ""))))
+        place = shown(str(line.get("system", line.get("file", ""))))
+        cells.append(("place", f"{escape(_shortened(place))}, {escape(line.get('record', ''))}"))
         if has_text:
             cells.append(("texts", _said(line)))
-        name = f'<th scope="row" class="number">{_escape(line.get("index", ""))}</th>'
+        name = f'<th scope="row" class="number">{escape(line.get("index", ""))}</th>'
         rows.append("<tr>" + name + "".join(f'<td class="{kind}">{content}</td>' for kind, content in cells) + "</tr>")
-    remark = " Where a text departs from the other, it is marked." if has_text else ""
+    remark = REMARKS["target" if any("target" in line for line in worst) else "reference"] if has_text else ""
     return (
         "<section><h2>Worst samples</h2>"
         f'<p class="muted" id="worst">The {len(rows)} samples with the largest loss.{remark}</p>'
         '<div class="scroll"><table aria-describedby="worst">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+REMARKS = {
+    "target": " Where a text departs from the other, it is marked.",
+    "reference": " Words of the reference stand above those of the hypothesis: substituted, left out, added.",
+}
+
+
+def _number(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _written(loss: float) -> str:
@@ -261,6 +280,8 @@ def _pair(line: Line) -> tuple[str | None, list[str]] | None:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, list) and all(isinstance(item, int) for item in value):
+        value = " ".join(map(str, value))
     return _shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
@@ -269,12 +290,17 @@ def _said(line: Line) -> str:
     if pair is None:
         return ""
     text, targets = pair
-    rows = [("target" if "target" in line else "reference", _escape(target)) for target in targets]
-    if text is not None:
-        name = "decoded" if "text" in line else "hypothesis"
-        rows.append((name, _escape(text)))
-        if targets:
-            rows[0], rows[-1] = (rows[0][0], _differing(targets[0], text)), (name, _differing(text, targets[0]))
+    if text is not None and targets and "text" not in line and "target" not in line:
+        place, content = aligned(text.split(), [target.split() for target in targets])
+        others = [escape(target) for number, target in enumerate(targets) if number != place]
+        rows = [("reference, hypothesis", content), *(("reference", other) for other in others)]
+    else:
+        rows = [("target" if "target" in line else "reference", escape(target)) for target in targets]
+        if text is not None:
+            name = "decoded" if "text" in line else "hypothesis"
+            rows.append((name, escape(text)))
+            if targets:
+                rows[0], rows[-1] = (rows[0][0], _differing(targets[0], text)), (name, _differing(text, targets[0]))
     items = "".join(f"<dt>{name}</dt><dd>{content}</dd>" for name, content in rows)
     return f'<dl class="said">{items}</dl>'
 
@@ -284,7 +310,7 @@ def _differing(text: str, other: str) -> str:
     parts = []
     matcher = difflib.SequenceMatcher(None, text, other, autojunk=False)
     for kind, start, stop, _, _ in matcher.get_opcodes():
-        piece = _escape(text[start:stop])
+        piece = escape(text[start:stop])
         parts.append(piece if kind == "equal" or not piece else f"<mark>{piece}</mark>")
     return "".join(parts)
 
@@ -306,7 +332,7 @@ def _emissions(scores: Scores, count: int, data: Sequence[str]) -> str:
             found.update(read_emissions(find_data(file, scores.path, data), scores.loss, wanted))
         except CommandError as error:
             reason = f"The emissions of {shown(file)} are not shown: {error}."
-            notes.append(f'<p class="note">{_escape(reason)}</p>')
+            notes.append(f'<p class="note">{escape(reason)}</p>')
     figures = [_figure(line, found[position]) for position, line in enumerate(worst) if position in found]
     legend = (
         '<p class="muted">Rows are the classes of the target in their order, then (set apart) others that win a frame, '
@@ -345,7 +371,7 @@ def _figure(line: Line, emission: Emission) -> str:
         f"Sample {line.get('index', '')}, loss {_written(line['loss'])}, "
         f"record {line.get('record', '')} of {_shortened(shown(str(line.get('file', ''))))}.{remark}"
     )
-    return f'<figure class="emission"><figcaption>{_escape(heading)}{_said(line)}</figcaption>{picture}</figure>'
+    return f'<figure class="emission"><figcaption>{escape(heading)}{_said(line)}</figcaption>{picture}</figure>'
 
 
 def _class_name(label: int, emission: Emission) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import DataError, UsageError
 from .lines import lines_of, parse
+from .metrics import METRICS
 from .page import Line, Scores, page
 from .read import open_file
 from .write import STANDARD_OUTPUT, destination
@@ -41,6 +42,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--data", metavar="FILE", action="append", default=[], help="where a data file is now; matched by its name"
     )
+    parser.add_argument(
+        "--by", metavar="METRIC", choices=list(METRICS), help="which metric of texts is the loss (default: the first)"
+    )
     parser.add_argument("--worst", metavar="N", type=_count, default=20, help="rows of the table (default: 20)")
     parser.add_argument("--emissions", metavar="N", type=_count, default=6, help="lines with a picture (default: 6)")
     parser.set_defaults(run=run)
@@ -56,19 +60,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Read the lines and write the page."""
     if arguments.output != STANDARD_OUTPUT and os.path.realpath(arguments.output) == os.path.realpath(arguments.lines):
         raise UsageError(f"-o {arguments.output} is the file that is read")
-    scores = _gather(arguments.lines, max(arguments.worst, arguments.emissions))
+    scores = _gather(arguments.lines, max(arguments.worst, arguments.emissions), arguments.by)
     content = page(scores, arguments.worst, arguments.emissions, arguments.data)
     with destination(arguments.output) as stream:
         stream.write(content.encode("utf-8", "replace"))
     return 0
 
 
-def _gather(path: str, keep: int) -> Scores:
+def _gather(path: str, keep: int, metric: str | None) -> Scores:
     losses, lengths = array("d"), array("d")
     functions: set[str] = set()
     worst: list[tuple[float, int, Line]] = []
     for number, line in _read(path):
-        loss = _loss(path, number, line)
+        loss = _loss(path, number, line) if metric is None else _metric_loss(path, number, line, metric)
         losses.append(loss)
         lengths.append(_number(line.get("length")))
         functions.add(str(line.get("function", "")))
@@ -82,7 +86,7 @@ def _gather(path: str, keep: int) -> Scores:
     if not losses:
         raise DataError("holds no samples", file=path)
     ordered = [line for _, _, line in sorted(worst, key=lambda item: item[:2], reverse=True)]
-    return Scores(path, np.frombuffer(losses), np.frombuffer(lengths), ordered, functions)
+    return Scores(path, np.frombuffer(losses), np.frombuffer(lengths), ordered, functions, metric)
 
 
 def _read(path: str) -> Iterator[tuple[int, Line]]:
@@ -138,6 +142,14 @@ def _loss(path: str, number: int, line: Line) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"expected a number or null, got {value!r}", file=path, record=f"line {number}", field="loss")
     return _number(value)
+
+
+def _metric_loss(path: str, number: int, line: Line, metric: str) -> float:
+    """Return the loss by one of the scores that a line holds."""
+    value = line.get(metric)
+    if metric not in str(line.get("function", "")) or isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DataError(f"expected a score by {metric}", file=path, record=f"line {number}", field=metric)
+    return float(METRICS[metric].loss(np.array([_number(value)]))[0])
 
 
 def _number(value: object) -> float:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import seqloss_rs
-
 from .batch import Batch
+from .compared import add_drawing_flags
 from .errors import DataError, UsageError
-from .losses import LOSSES, Loss, Scored
+from .loss import Loss, Scored
+from .losses import LOSSES, loss_of
 from .merge import State, settings_of
+from .metrics import METRICS, TextLoss, text_loss
 from .names import STANDARD_INPUT
 from .names import shown as shown_name
 from .options import add_flags, described, flag, given, shown
 from .progress import Progress
-from .read import read_file, read_text
+from .read import read_file
 from .summary import Summary, print_summary
-from .write import FORMATS, STANDARD_OUTPUT, Writer, open_writer
+from .systems import read_systems
+from .texts import TextRun, add_text_flags
+from .write import FORMATS, STANDARD_OUTPUT, open_writer
 
 __all__ = ["add_arguments", "add_parser", "array_words", "run_loss"]
 
@@ -42,7 +46,13 @@ A .jsonl file has one sample on a line: an object with the same names, and lists
 output as they are; what is one for all samples is set by a flag."""
 TEXT_LINES = """\
 A .jsonl file has one sample on a line: hypothesis, and reference or references (a list); strings, or lists of token
-ids. Other fields go into the output as they are. Plain text is given by --hyp FILE --ref FILE..., line by line."""
+ids. Other fields go into the output as they are. Plain text is given by --hyp FILE --ref FILE..., line by line: several
+files of references are several references of each line, and several of hypotheses are several systems, which are
+compared with the first. Without --hyp the hypotheses come from standard input, where columns with tabs between them
+are several systems. All of it may be packed by gzip.
+
+Metrics in one run have commas between them: {metrics}.
+The loss of a sample is that of the first. An option that several metrics have is for all of them."""
 EPILOG = """\
 output:
   -o FILE writes a line for each sample: index (from 0, over all files), file, record (the line from 1, or the index in
@@ -60,8 +70,8 @@ exit status: 0 scored, 1 bad data, 2 bad usage
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command and, below it, one for each loss."""
+def add_parser(commands: Any, argv: Sequence[str]) -> None:
+    """Add the command and, below it, one for each loss, and for the metrics that the arguments list."""
     parser = commands.add_parser(
         "score",
         help="a loss for each sample of data files, and a summary",
@@ -70,17 +80,39 @@ def add_parser(commands: Any) -> None:
     losses = parser.add_subparsers(dest="loss", metavar="LOSS", required=True)
     for loss in LOSSES.values():
         _add_loss(losses, loss)
+    for name in dict.fromkeys([*SHOWN_METRICS, *_metrics(argv)]):
+        if name not in LOSSES:
+            _add_loss(losses, text_loss(name))
+
+
+METRIC_NAMES = ", ".join(METRICS).replace("rouge2, rouge3, rouge4, rouge5, rouge6, rouge7, rouge8, rouge9", "… rouge9")
+SHOWN_METRICS = ("chrf", "ter", "wer", "cer")
+
+
+def _metrics(argv: Sequence[str]) -> list[str]:
+    """Return the list of metrics of a command line, if it has one."""
+    if len(argv) < 2 or argv[0] != "score":
+        return []
+    names = argv[1].split(",")
+    unknown = [name for name in names if name not in METRICS]
+    if len(names) > 1 and unknown:
+        raise UsageError(f"{unknown[0]!r} is no metric of texts; they are {', '.join(METRICS)}")
+    if len(set(names)) < len(names):
+        raise UsageError(f"{argv[1]} names a metric twice")
+    return [] if unknown else [argv[1]]
 
 
 def _add_loss(losses: Any, loss: Loss) -> None:
-    description = DESCRIPTION.format(title=loss.title, help=loss.help, function=loss.function, **array_words(loss))
+    function = loss.documented.__name__
+    description = DESCRIPTION.format(title=loss.title, help=loss.help, function=function, **array_words(loss))
+    lines = TEXT_LINES.format(metrics=METRIC_NAMES) if loss.is_text else LINES
     whole = (
         ";\n  a baseline of the batch makes a file one batch, which is read whole" if "baseline" in loss.options else ""
     )
     parser = losses.add_parser(
         loss.name,
         help=loss.help.replace("%", "%%"),
-        description=description + (TEXT_LINES if loss.is_text else LINES),
+        description=description + lines,
         epilog=EPILOG.format(adds=loss.adds, whole=whole),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -90,7 +122,7 @@ def _add_loss(losses: Any, loss: Loss) -> None:
 
 def array_words(loss: Loss) -> dict[str, str]:
     """Return what a help says of the arrays that carry data, and of those that set options."""
-    descriptions = described(getattr(seqloss_rs, loss.function))
+    descriptions = described(loss.documented)
     width = max(len(data.name) for data in loss.data) + 6
     rows = []
     for data in loss.data:
@@ -112,9 +144,8 @@ def array_words(loss: Loss) -> dict[str, str]:
 def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
     """Add what the command line of a loss has: files in, an output, and its options."""
     parser.add_argument("files", nargs="*", metavar="FILE", help=".npz or .jsonl; - is lines of JSON on standard input")
-    if loss.is_text:
-        parser.add_argument("--hyp", metavar="FILE", help="plain text, a hypothesis on each line; - is standard input")
-        parser.add_argument("--ref", metavar="FILE", nargs="+", help="plain text, a reference on each line")
+    if isinstance(loss, TextLoss):
+        add_text_flags(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="write a line for each sample; - is standard output")
     parser.add_argument("--state", metavar="FILE", help="write exact sums and counts, for seqloss merge")
     parser.add_argument("--format", choices=FORMATS, help="of the output (default: csv for names in .csv, else jsonl)")
@@ -123,42 +154,62 @@ def add_arguments(parser: argparse.ArgumentParser, loss: Loss) -> None:
     )
     parser.add_argument("--ignore", metavar="NAME", action="append", default=[], help="leave out an array or a field")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+    if isinstance(loss, TextLoss):
+        add_drawing_flags(parser)
     add_flags(parser, loss.function, loss.options)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the files of the command line."""
-    return run_loss(arguments, LOSSES[arguments.loss])
+    return run_loss(arguments, loss_of(arguments.loss))
 
 
 def run_loss(arguments: argparse.Namespace, loss: Loss) -> int:
     """Score the files by this loss."""
     options = given(arguments)
+    text = TextRun(arguments, loss) if isinstance(loss, TextLoss) else None
     sources = _sources(arguments, loss, options)
     form = arguments.format or ("csv" if (arguments.output or "").endswith(".csv") else "jsonl")
-    summary = Summary()
+    summaries: dict[str, Summary] = {}
     progress = Progress(sys.stderr, len(sources), not arguments.quiet)
     effective = dict(options)
     settings: dict[str, Any] | None = None
+    count = 0
     start = time.perf_counter()
     try:
         with open_writer(arguments.output, form) as writer:
-            for number, batches in enumerate(sources):
-                for batch in batches:
-                    scored = _score(loss, batch, options)
-                    effective = {**batch.options, **options}
+            for number, groups in enumerate(sources):
+                for group in groups:
+                    scored = [_score(loss, batch, options) for batch in group]
+                    effective = {**group[0].options, **options}
+                    if text is not None:
+                        text.check(group)
                     if arguments.state is not None:
-                        settings = _same_settings(settings, settings_of(loss.name, batch, options), batch)
-                    _write(writer, loss, batch, scored, shown(effective), len(summary))
-                    summary.add(scored)
-                    progress.update(number, batch.done, len(summary))
+                        settings = _same_settings(settings, settings_of(loss.name, group[0], options), group[0])
+                    lines = [
+                        _lines(loss, batch, own, shown(effective), count)
+                        for batch, own in zip(group, scored, strict=True)
+                    ]
+                    for fields in itertools.chain.from_iterable(zip(*lines, strict=True)):
+                        writer.write(fields if text is None else text.line(fields))
+                    for batch, own in zip(group, scored, strict=True):
+                        keeps_rows = text is not None and text.drawing is not None
+                        summaries.setdefault(batch.system, Summary(keeps_rows)).add(own)
+                    count += len(scored[0].losses)
+                    progress.update(number, group[0].done, count)
     finally:
         progress.clear()
+    seconds = time.perf_counter() - start
+    summaries = summaries or {"": Summary()}
     if arguments.state is not None:
-        State.of(summary, settings or settings_of(loss.name, None, options)).write(arguments.state)
-    result = summary.result(loss, effective, len(sources), time.perf_counter() - start)
+        State.of(summaries[""], settings or settings_of(loss.name, None, options)).write(arguments.state)
+    results = {name: summary.result(loss, effective, len(sources), seconds) for name, summary in summaries.items()}
     stream = sys.stderr if arguments.output == STANDARD_OUTPUT else sys.stdout
-    print_summary(result, stream, not stream.isatty() if arguments.json is None else arguments.json)
+    as_json = not stream.isatty() if arguments.json is None else arguments.json
+    if text is None:
+        print_summary(results[""], stream, as_json)
+    else:
+        text.finish(summaries, results, effective, stream, as_json)
     return 0
 
 
@@ -171,28 +222,33 @@ def _same_settings(settings: dict[str, Any] | None, own: dict[str, Any], batch: 
     return own
 
 
-def _sources(arguments: argparse.Namespace, loss: Loss, options: dict[str, Any]) -> list[Iterator[Batch]]:
-    """Return the files of the command line, each as its batches."""
-    hypotheses, references = getattr(arguments, "hyp", None), getattr(arguments, "ref", None) or []
-    if (hypotheses is None) != (not references):
+def _sources(arguments: argparse.Namespace, loss: Loss, options: dict[str, Any]) -> list[Iterator[list[Batch]]]:
+    """Return the files of the command line, each as its batches, which are one for each system."""
+    hypotheses, references = getattr(arguments, "hyp", None) or [], getattr(arguments, "ref", None) or []
+    if hypotheses and not references:
         raise UsageError("--hyp and --ref belong together")
-    if hypotheses is not None and arguments.files:
+    if references and arguments.files:
         raise UsageError(f"either data files or --hyp and --ref, not both: {arguments.files[0]}")
-    inputs = arguments.files or ([hypotheses, *references] if hypotheses is not None else [])
+    if references and not hypotheses:
+        hypotheses = [STANDARD_INPUT]
+    inputs = arguments.files or [*hypotheses, *references]
     if not inputs:
         raise UsageError(
             "no data: give files, or - for standard input" + (", or --hyp and --ref" if loss.is_text else "")
         )
     if inputs.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input can be read only once")
+    twice = next((path for place, path in enumerate(hypotheses) if path in hypotheses[:place]), None)
+    if twice is not None:
+        raise UsageError(f"--hyp {twice} is there twice, and systems are told apart by their names")
     _refuse_overwriting("-o", arguments.output, inputs)
     if arguments.state is not None:
         if arguments.state == STANDARD_OUTPUT or arguments.state == arguments.output:
             raise UsageError(f"--state {arguments.state}: a state needs a file of its own")
         _refuse_overwriting("--state", arguments.state, inputs)
-    if hypotheses is not None:
-        return [read_text(hypotheses, references)]
-    return [read_file(path, loss, options, arguments.ignore) for path in inputs]
+    if references:
+        return [read_systems(hypotheses, references)]
+    return [([batch] for batch in read_file(path, loss, options, arguments.ignore)) for path in inputs]
 
 
 def _refuse_overwriting(name: str, output: str | None, inputs: list[str]) -> None:
@@ -248,8 +304,8 @@ def _reindexed(batch: Batch, message: str) -> str:
     return f"{name}{rest}" if after == "]" else f"{name}[{rest}"
 
 
-def _write(writer: Writer, loss: Loss, batch: Batch, scored: Scored, options: dict[str, Any], first: int) -> None:
-    """Write the samples of a batch; those of a group have one record in the file."""
+def _lines(loss: Loss, batch: Batch, scored: Scored, options: dict[str, Any], first: int) -> Iterator[dict[str, Any]]:
+    """Yield what is written of the samples of a batch; those of a group have one record in the file."""
     members = len(scored.losses) // len(batch) if len(batch) else 1
     for position, value in enumerate(scored.losses):
         sample = position // members
@@ -259,6 +315,7 @@ def _write(writer: Writer, loss: Loss, batch: Batch, scored: Scored, options: di
             "record": batch.records[sample],
             "function": loss.function,
             "loss": float(value),
+            **({"system": batch.system} if batch.system else {}),
             **scored.fields[position],
         }
         if batch.texts is not None:
@@ -268,4 +325,4 @@ def _write(writer: Writer, loss: Loss, batch: Batch, scored: Scored, options: di
         kept = batch.kept[sample] if batch.kept else {}
         taken = {name: item for name, item in kept.items() if name in fields or name == "input"}
         fields.update((name, item) for name, item in kept.items() if name not in taken)
-        writer.write({**fields, "input": taken} if taken else fields)
+        yield {**fields, "input": taken} if taken else fields

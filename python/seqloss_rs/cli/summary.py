@@ -16,19 +16,22 @@ import numpy.typing as npt
 
 import seqloss_rs
 
-from .losses import Loss, Scored
+from .loss import Loss, Scored
 from .options import shown
+from .tables import WIDTH, score_lines
 from .write import to_json
 
 __all__ = ["Summary", "add_up", "exact_sum", "head", "print_summary", "print_table"]
 
 
 class Summary:
-    """Adds up what batches give."""
+    """Adds up what batches give; keeps the statistics of texts where corpora will be resampled."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_rows: bool = False) -> None:
         self._losses = array("d")
         self.tallies: dict[str, Any] = {}
+        self._keeps_rows = keeps_rows
+        self._rows: dict[str, list[npt.NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
         return len(self._losses)
@@ -42,6 +45,13 @@ class Summary:
         """Take one batch more."""
         self._losses.frombytes(scored.losses.tobytes())
         add_up(self.tallies, scored.tallies)
+        if self._keeps_rows:
+            for name, rows in scored.rows.items():
+                self._rows.setdefault(name, []).append(rows)
+
+    def rows(self, metric: str) -> npt.NDArray[np.int64]:
+        """Return the statistics of all samples by a metric, where they are kept."""
+        return np.concatenate(self._rows[metric])
 
     @property
     def sums(self) -> tuple[seqloss_rs.LossSum, seqloss_rs.LossSum]:
@@ -99,14 +109,16 @@ def exact_sum(values: npt.NDArray[np.float64]) -> float:
         return math.copysign(math.inf, float(values[np.abs(values).argmax()]))
 
 
-def print_summary(result: Mapping[str, Any], stream: IO[str], as_json: bool) -> None:
-    """Write a summary: JSON on one line, or a table."""
+def print_summary(result: Mapping[str, Any], stream: IO[str], as_json: bool, width: int = WIDTH) -> None:
+    """Write a summary: JSON on one line, or a table, and of texts a line for each metric."""
     if as_json:
         stream.write(to_json(result) + "\n")
         return
-    rows = [(name, _written(value)) for name, value in result.items() if name != "options"]
+    rows = [(name, _written(value)) for name, value in result.items() if name not in ("options", "metrics")]
     rows[-1:-1] = [(f"--{name.replace('_', '-')}", str(value)) for name, value in result["options"].items()]
     print_table(rows, stream)
+    if "metrics" in result:
+        stream.write("\n" + score_lines(result["metrics"], width))
 
 
 def print_table(rows: list[tuple[str, str]], stream: IO[str]) -> None:

@@ -1,0 +1,267 @@
+"""The metrics of texts on the command line: by themselves, or several of them in one run.
+
+`bleu,chrf,ter` stands for a loss like the others: that of its first metric. The scores of all of them are in the line
+of each sample and in the summary.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import seqloss_rs
+
+from .batch import Batch
+from .loss import LENGTHS, Argument, Fields, KnownValue, Loss, Options, Scored
+from .options import Option, options_of
+from .signature import signature, title_of
+
+__all__ = ["METRICS", "TextLoss", "TextMetric", "is_metrics", "text_loss"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TextMetric:
+    """A metric of texts.
+
+    Attributes
+    ----------
+    name, title, help : str
+        Its name as a command, its heading, and what the loss is that it gives.
+    kind : str
+        Its class in `seqloss_rs`.
+    documented : str
+        What in `seqloss_rs` says in its docstring what the options are.
+    loss : callable
+        From scores to losses.
+    fixed : dict
+        The options that the name says already.
+    """
+
+    name: str
+    title: str
+    help: str
+    kind: str
+    documented: str
+    loss: Callable[[Floats], Floats]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        """The options of the class by name, but for those that are fixed."""
+        taken = inspect.signature(getattr(seqloss_rs, self.kind)).parameters
+        function = getattr(seqloss_rs, self.documented)
+        others = [name for name in inspect.signature(function).parameters if name not in taken]
+        return options_of(function, [*others, *self.fixed])
+
+    def make(self, options: Options) -> Any:
+        """Return the metric with those of the options that are its own."""
+        own = {name: value for name, value in options.items() if name in self.options}
+        return getattr(seqloss_rs, self.kind)(**self.fixed, **own)
+
+
+def _of_percent(scores: Floats) -> Floats:
+    return np.clip(1.0 - scores / 100.0, 0.0, 1.0)
+
+
+def _of_ratio(scores: Floats) -> Floats:
+    return np.clip(1.0 - scores, 0.0, 1.0)
+
+
+BLEU = TextMetric("bleu", "BLEU", "1 − BLEU/100 of each sentence", "Bleu", "bleu_loss", _of_percent)
+CHRF = TextMetric("chrf", "chrF", "1 − chrF/100 of each sentence", "Chrf", "Chrf", _of_percent)
+TER = TextMetric("ter", "TER", "TER/100 of each sentence", "Ter", "Ter", lambda scores: scores / 100.0)
+ROUGE = TextMetric("rouge", "ROUGE", "1 − ROUGE of each text", "Rouge", "rouge_loss", _of_ratio)
+WER = TextMetric("wer", "WER", "word error rate of each text", "ErrorRate", "ErrorRate", lambda scores: scores)
+VARIANTS = (*(f"rouge{order}" for order in range(1, 10)), "rougeL", "rougeLsum")
+
+METRICS: dict[str, TextMetric] = {
+    metric.name: metric
+    for metric in (
+        BLEU,
+        CHRF,
+        replace(CHRF, name="chrf++", title="chrF++", help="1 − chrF++/100 of each sentence", fixed={"word_order": 2}),
+        TER,
+        ROUGE,
+        *(replace(ROUGE, name=name, title=f"ROUGE-{name[5:]}", fixed={"variant": name}) for name in VARIANTS),
+        WER,
+        replace(WER, name="cer", title="CER", help="character error rate of each text", fixed={"unit": "char"}),
+    )
+}
+KNOWN = {
+    "bleu": KnownValue(
+        {"hypotheses": ["a b c d e"], "references": ["a b c d f"]},
+        1.0 - (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25,
+        "matches 4/5, 3/4, 2/3, 1/2: 1 - (1/5)^(1/4)",
+    ),
+    "rouge": KnownValue(
+        {"hypotheses": ["the cat"], "references": ["the cat sat"]}, 0.2, "precision 1, recall 2/3: 1 - F = 1/5"
+    ),
+}
+TEXT_DATA = (
+    Argument("hypotheses", "text", (0, 1), required=True),
+    Argument("references", "text", (0, 1), required=True),
+    LENGTHS,
+    Argument("reference_lengths", "integer"),
+)
+
+
+@dataclass(frozen=True)
+class TextLoss(Loss):
+    """The loss of one metric of texts, with the scores of some more.
+
+    Attributes
+    ----------
+    metrics : tuple of TextMetric
+        All of them, the one with the loss first.
+    """
+
+    metrics: tuple[TextMetric, ...] = ()
+
+    @property
+    def documented(self) -> Callable[..., Any]:
+        """What says in its docstring what the arguments are."""
+        return seqloss_rs.bleu_loss
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        """The options of all the metrics; what several have is for all of them."""
+        owners: dict[str, list[TextMetric]] = {}
+        for metric in self.metrics:
+            for name in metric.options:
+                owners.setdefault(name, []).append(metric)
+        return {name: self._shared(metrics[0].options[name], metrics) for name, metrics in owners.items()}
+
+    def _shared(self, option: Option, owners: Sequence[TextMetric]) -> Option:
+        if len(self.metrics) == 1:
+            return option
+        return replace(option, help=f"for {', '.join(owner.name for owner in owners)}: {option.help}")
+
+
+def is_metrics(names: str) -> bool:
+    """Whether this is a list of different metrics with commas between them."""
+    listed = names.split(",")
+    return all(name in METRICS for name in listed) and len(set(listed)) == len(listed)
+
+
+def text_loss(names: str) -> TextLoss:
+    """Return the loss of metrics with commas between their names."""
+    metrics = tuple(METRICS[name] for name in names.split(","))
+    first = metrics[0]
+    more = f", with {', '.join(metric.title for metric in metrics[1:])}" if len(metrics) > 1 else ""
+    lengths = "length and reference_length in tokens" if BLEU in metrics else "length in words"
+    return TextLoss(
+        name=names,
+        function=first.documented if (first,) == metrics and first.name in KNOWN else names,
+        title=", ".join(metric.title for metric in metrics),
+        help=f"{first.help}{more}",
+        data=TEXT_DATA,
+        score=score_texts,
+        conclude=lambda tallies, total, options: conclude_texts(metrics, tallies, options),
+        adds=f"{', '.join(metric.name for metric in metrics)} (the scores), {lengths}",
+        known=KNOWN.get(names),
+        metrics=metrics,
+    )
+
+
+def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
+    """Score all the metrics, and add up the statistics that give the scores of the corpus."""
+    assert isinstance(loss, TextLoss)
+    effective = {**batch.options, **options}
+    hypotheses, references = _pairs(batch)
+    counts = [len(several) if isinstance(several, list) else 1 for several in references]
+    # The sum and the sum of squares tell whether all the texts have equally many references, however runs are merged.
+    tallies: dict[str, Any] = {
+        "pairs": len(counts),
+        "references": sum(counts),
+        "references squared": sum(count * count for count in counts),
+    }
+    all_rows, scores = {}, {}
+    for metric in loss.metrics:
+        counting = metric.make(effective)
+        rows = all_rows[metric.name] = counting.statistics(hypotheses, references)
+        scores[metric.name] = _scores(counting, rows, hypotheses, references)
+        if metric.kind == "Rouge":
+            for part, values in zip(ROUGE_PARTS, _rouge_parts(rows), strict=True):
+                tallies[f"{metric.name} {part}"] = seqloss_rs.LossSum()
+                tallies[f"{metric.name} {part}"].update(values)
+        else:
+            tallies[f"{metric.name} statistics"] = rows.sum(axis=0)
+    names = list(scores)
+    fields: Fields = [
+        dict(zip(names, row, strict=True)) for row in zip(*(values.tolist() for values in scores.values()), strict=True)
+    ]
+    for position, (entry, hypothesis) in enumerate(zip(fields, hypotheses, strict=True)):
+        entry["length"] = _words(hypothesis)
+        if BLEU.name in all_rows:
+            entry["length"], entry["reference_length"] = all_rows[BLEU.name][position, :2].tolist()
+    first = loss.metrics[0]
+    return Scored(first.loss(scores[first.name]), fields, tallies, all_rows)
+
+
+def _scores(metric: Any, rows: npt.NDArray[np.int64], hypotheses: list[Any], references: list[Any]) -> Floats:
+    """Return the score of each pair; row by row where to count a second time takes longer."""
+    if isinstance(metric, (seqloss_rs.Chrf, seqloss_rs.Ter)):
+        return np.array([metric.from_statistics(row).score for row in rows], dtype=np.float64)
+    scores: Floats = metric.sentences(hypotheses, references)
+    return scores
+
+
+ROUGE_PARTS = ("precision", "recall", "f")
+
+
+def _rouge_parts(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """Return precision, recall and F of each row."""
+    hits, hypothesis, reference = rows.T
+    precision, recall = hits / np.maximum(hypothesis, 1), hits / np.maximum(reference, 1)
+    total = precision + recall
+    return precision, recall, 2.0 * precision * recall / np.where(total > 0.0, total, 1.0)
+
+
+def conclude_texts(metrics: Sequence[TextMetric], tallies: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """Add the score of the corpus by each metric, its parts, and what it takes to compute it again."""
+    found: dict[str, Any] = {}
+    references = _reference_count(tallies)
+    for metric in metrics:
+        counting = metric.make(options)
+        if metric.kind == "Rouge":
+            parts = {part: tallies[f"{metric.name} {part}"].mean for part in ROUGE_PARTS}
+            parts = {"score": parts[counting.measure], **parts}
+        else:
+            parts = asdict(counting.from_statistics(tallies[f"{metric.name} statistics"]))
+        found[metric.name] = {
+            "name": title_of(counting),
+            **parts,
+            "references": references,
+            "signature": signature(counting, references),
+        }
+    return {**{f"corpus_{name}": parts["score"] for name, parts in found.items()}, "metrics": found}
+
+
+def _reference_count(tallies: Mapping[str, Any]) -> int | None:
+    """Return how many references each text has, if all have equally many."""
+    pairs, references = tallies["pairs"], tallies["references"]
+    is_same = pairs and pairs * tallies["references squared"] == references * references
+    return references // pairs if is_same else None
+
+
+def _words(hypothesis: str | bytes | Sequence[int]) -> int:
+    return len(hypothesis.split()) if isinstance(hypothesis, (str, bytes)) else len(hypothesis)
+
+
+def _pairs(batch: Batch) -> tuple[list[Any], list[Any]]:
+    """Return hypotheses and references as lists of their own lengths, which is how the classes take token ids."""
+    hypotheses, references = batch.arguments["hypotheses"], batch.arguments["references"]
+    lengths, reference_lengths = batch.arguments.get("lengths"), batch.arguments.get("reference_lengths")
+    if lengths is not None:
+        hypotheses = [row[: int(length)] for row, length in zip(hypotheses, lengths, strict=True)]
+    if reference_lengths is not None:
+        references = [row[: int(length)] for row, length in zip(references, reference_lengths, strict=True)]
+    return list(hypotheses), list(references)
