@@ -367,7 +367,7 @@ fn error_rates_count_what_the_table_does() {
     let mut random = Random(6);
     let mut samples = random.samples(1500, 40, 1);
     samples.extend(random.samples(100, 300, 1));
-    let metric = ErrorRate::new("word").unwrap();
+    let metric = ErrorRate::new("word", "wer", false, false).unwrap();
     for (row, (hypothesis, references)) in rows(&metric, &pairs_of_ids(&samples)).iter().zip(&samples) {
         assert_eq!(row[..], alignment(&references[0], hypothesis), "{hypothesis:?} {references:?}");
     }
@@ -385,7 +385,7 @@ fn error_rates_of_long_texts_have_the_least_cost() {
             (text(&mut random, 3100), vec![text(&mut random, 2900)])
         })
         .collect();
-    let metric = ErrorRate::new("word").unwrap();
+    let metric = ErrorRate::new("word", "wer", false, false).unwrap();
     for (row, (hypothesis, references)) in rows(&metric, &pairs_of_ids(&samples)).iter().zip(&samples) {
         let least = alignment(&references[0], hypothesis);
         assert_eq!(row[1..].iter().sum::<i64>(), least[1..].iter().sum::<i64>());

@@ -15,6 +15,7 @@ from .decoding import (
     ctc_greedy_decode,
     ctc_posteriors,
 )
+from .error_rate import AlignmentChunk, ErrorRate, ErrorRateAlignment, ErrorRateScore
 from .evaluation import (
     ReliabilityBins,
     bits_per_byte,
@@ -34,8 +35,6 @@ from .metrics import (
     BleuScore,
     Chrf,
     ChrfScore,
-    ErrorRate,
-    ErrorRateScore,
     ExactMatch,
     Gleu,
     GleuScore,
@@ -61,12 +60,14 @@ from .pointwise import (
     smooth_l1_loss,
 )
 from .policy import TokenLogProbs, policy_gradient_logits, token_log_probs
+from .rouge import rouge_scores
 from .sums import LossSum
 from .text import bleu_loss, rouge_loss
 from .windows import DocumentScores, SequenceWindows, WindowBatch, sequence_windows
 
 __all__ = [
     "Alignment",
+    "AlignmentChunk",
     "AnswerScore",
     "Bleu",
     "BleuScore",
@@ -75,6 +76,7 @@ __all__ = [
     "DistinctNgrams",
     "DocumentScores",
     "ErrorRate",
+    "ErrorRateAlignment",
     "ErrorRateScore",
     "ExactMatch",
     "Feasibility",
@@ -130,6 +132,7 @@ __all__ = [
     "rmse",
     "rmsse",
     "rouge_loss",
+    "rouge_scores",
     "self_bleu",
     "sequence_windows",
     "set_num_threads",

@@ -23,6 +23,7 @@ __all__ = [
     "ctc_posteriors",
     "distinct_ngrams",
     "error_rate",
+    "error_rate_align",
     "gaussian_nll_loss",
     "gleu",
     "interval_coverage",
@@ -32,6 +33,8 @@ __all__ = [
     "policy_gradient_logits",
     "reinforce_loss",
     "rouge",
+    "rouge_scores",
+    "rouge_tokens",
     "self_bleu",
     "set_num_threads",
     "simd",
@@ -163,7 +166,8 @@ def ctc_posteriors(
     layout: Any,
     variants: Any,
 ) -> Any: ...
-def error_rate(unit: Any) -> Any: ...
+def error_rate(unit: Any, measure: Any, lowercase: Any, remove_punctuation: Any) -> Any: ...
+def error_rate_align(metric: Any, hypotheses: Any, references: Any, layout: Any) -> Any: ...
 def gaussian_nll_loss(
     gradient: Any,
     predictions: Any,
@@ -208,6 +212,8 @@ def reinforce_loss(
     normalizer: Any,
 ) -> Any: ...
 def rouge(variant: Any, measure: Any, stem: Any) -> Any: ...
+def rouge_scores(metrics: Any, hypotheses: Any, references: Any, layout: Any) -> Any: ...
+def rouge_tokens(text: Any, stem: Any) -> Any: ...
 def set_num_threads(threads: Any) -> Any: ...
 def simd() -> Any: ...
 def policy_gradient_logits(

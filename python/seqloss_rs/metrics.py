@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from ._texts import Layout, Measure, References, Smoothing, Texts, Tokenize, Unit, Variant
+from ._texts import Layout, Measure, References, Smoothing, Texts, Tokenize, Variant
 from ._types import Integers
 
 __all__ = [
@@ -19,8 +19,6 @@ __all__ = [
     "BleuScore",
     "Chrf",
     "ChrfScore",
-    "ErrorRate",
-    "ErrorRateScore",
     "ExactMatch",
     "Gleu",
     "GleuScore",
@@ -141,32 +139,6 @@ class RougeScore:
     precision: float
     recall: float
     f: float
-
-
-@dataclass(frozen=True)
-class ErrorRateScore:
-    """The error rate of a corpus and what it is made of.
-
-    Attributes
-    ----------
-    score : float
-        (substitutions + deletions + insertions) / (hits + substitutions + deletions); it can exceed 1. Where all
-        references are empty it is the number of insertions.
-    hits, substitutions, deletions, insertions : int
-        Of the alignments of least cost that rapidfuzz finds.
-
-    Examples
-    --------
-    >>> import seqloss_rs
-    >>> seqloss_rs.ErrorRate().corpus(["a x c d"], ["a b c"])
-    ErrorRateScore(score=0.6666666666666666, hits=2, substitutions=1, deletions=0, insertions=1)
-    """
-
-    score: float
-    hits: int
-    substitutions: int
-    deletions: int
-    insertions: int
 
 
 Score = TypeVar("Score")
@@ -422,35 +394,6 @@ class Rouge(_Metric[RougeScore]):
 
     def _score(self, parts: tuple[Any, ...]) -> RougeScore:
         return RougeScore(*parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorRate(_Metric[ErrorRateScore]):
-    """Word or character error rate, as a ratio.
-
-    A row of :meth:`statistics` is hits, substitutions, deletions, insertions. Of several references the one with the
-    lowest rate counts.
-
-    Parameters
-    ----------
-    unit : {"word", "char"}
-        What is aligned: what spaces separate, or every character. Token ids are units already.
-
-    Examples
-    --------
-    >>> import seqloss_rs
-    >>> seqloss_rs.ErrorRate(unit="char").sentences(["kitten"], ["sitting"])
-    array([0.42857143])
-    """
-
-    unit: Unit = "word"
-
-    def _metric(self) -> Any:
-        return _native.error_rate(self.unit)
-
-    def _score(self, parts: tuple[Any, ...]) -> ErrorRateScore:
-        score, row = parts
-        return ErrorRateScore(score, *row)
 
 
 @dataclass(frozen=True)

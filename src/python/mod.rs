@@ -15,6 +15,7 @@ mod pointwise;
 mod resample;
 mod sum;
 mod text;
+mod text_details;
 mod texts;
 
 use std::cell::RefCell;
@@ -106,6 +107,8 @@ mod _native {
     use super::sum::LossSum;
     #[pymodule_export]
     use super::text::{TextMetric, answers, bleu, chrf, error_rate, gleu, nltk_bleu, rouge, ter};
+    #[pymodule_export]
+    use super::text_details::{error_rate_align, rouge_scores, rouge_tokens};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

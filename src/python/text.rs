@@ -111,8 +111,16 @@ pub(super) fn rouge(variant: &Object<'_>, measure: &Object<'_>, stem: &Object<'_
 }
 
 #[pyfunction]
-pub(super) fn error_rate(unit: &Object<'_>) -> PyResult<TextMetric> {
-    Ok(TextMetric(Kind::ErrorRate(ErrorRate::new(&word("unit", unit)?)?)))
+pub(super) fn error_rate(
+    unit: &Object<'_>,
+    measure: &Object<'_>,
+    lowercase: &Object<'_>,
+    remove_punctuation: &Object<'_>,
+) -> PyResult<TextMetric> {
+    let (unit, measure) = (word("unit", unit)?, word("measure", measure)?);
+    let (lowercase, remove_punctuation) =
+        (flag("lowercase", lowercase)?, flag("remove_punctuation", remove_punctuation)?);
+    Ok(TextMetric(Kind::ErrorRate(ErrorRate::new(&unit, &measure, lowercase, remove_punctuation)?)))
 }
 
 #[pyfunction]
@@ -328,7 +336,8 @@ impl TextMetric {
             Kind::Rouge(rouge) => rouge.stem().then_some("stem is True"),
             Kind::Gleu(gleu) => gleu.lowercase().then_some("lowercase is True"),
             Kind::NltkBleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
-            Kind::ErrorRate(_) | Kind::Answers(_) => None,
+            Kind::ErrorRate(rate) => rate.wants_strings(),
+            Kind::Answers(_) => None,
         };
         if let Some(wants_strings) = wants_strings
             && read.pairs.are_ids()

@@ -38,7 +38,7 @@ pub(super) fn read<'py>(
             let (texts, references, counts) = both(list, &references, Strings::default)?;
             (vec![list.len()], texts, references, counts)
         }
-        Items::List(list) if begins_with_tokens(list) => {
+        Items::List(list) if begins_with_tokens(list) || all_are_empty(list) && references.hold_tokens() => {
             layout.is_for_ids("lists of tokens")?;
             let mut vocabulary = Vocabulary::default();
             let texts = texts("hypotheses", list, Tokens::of(&mut vocabulary))?;
@@ -196,6 +196,12 @@ enum Items<'py> {
 }
 
 impl<'py> Items<'py> {
+    /// Whether these are lists of tokens, or lists of several.
+    fn hold_tokens(&self) -> bool {
+        let Self::List(items) = self else { return false };
+        begins_with_tokens(items) || items.iter().filter_map(list).any(|texts| begins_with_tokens(&texts))
+    }
+
     /// The items, where `kind` of hypotheses needs a list.
     fn listed(&self, kind: &str) -> PyResult<&[Object<'py>]> {
         match self {
@@ -257,6 +263,11 @@ fn begins_with_string(items: &[Object<'_>]) -> bool {
 fn begins_with_tokens(items: &[Object<'_>]) -> bool {
     let first = items.iter().filter_map(list).find(|tokens| !tokens.is_empty());
     first.is_some_and(|tokens| begins_with_string(&tokens))
+}
+
+/// Whether there are lists, and nothing in any of them.
+fn all_are_empty(items: &[Object<'_>]) -> bool {
+    !items.is_empty() && items.iter().all(|item| list(item).is_some_and(|items| items.is_empty()))
 }
 
 /// Where a text was found, as the caller would write it: `references[3][0]`.

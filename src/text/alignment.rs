@@ -1,4 +1,5 @@
-//! The alignment behind word and character error rates: how many tokens are hits, substitutions, deletions, insertions.
+//! The alignment behind word and character error rates: which tokens are hits, substitutions, deletions, insertions, and how
+//! many.
 //!
 //! Alignments of least cost differ in what they count, so which one is taken is part of the definition. It is the one of
 //! rapidfuzz, which jiwer uses: equal tokens at both ends are taken off; from the end a deletion is preferred, then an
@@ -24,6 +25,71 @@ pub struct Counts {
     pub deletions: i64,
     /// Tokens that only the hypothesis has.
     pub insertions: i64,
+}
+
+/// What is done with tokens on the way from a reference to a hypothesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// They are equal.
+    Hit,
+    /// Those of the reference are replaced, one by one.
+    Substitution,
+    /// Only the reference has them.
+    Deletion,
+    /// Only the hypothesis has them.
+    Insertion,
+}
+
+/// Takes an alignment, from the end of both texts to their beginning.
+pub trait Steps {
+    /// The same operation for so many tokens.
+    fn step(&mut self, operation: Operation, tokens: usize);
+}
+
+impl Steps for Counts {
+    fn step(&mut self, operation: Operation, tokens: usize) {
+        *match operation {
+            Operation::Hit => &mut self.hits,
+            Operation::Substitution => &mut self.substitutions,
+            Operation::Deletion => &mut self.deletions,
+            Operation::Insertion => &mut self.insertions,
+        } += tokens as i64;
+    }
+}
+
+/// The operations with how many tokens in a row each is for, the last first.
+#[derive(Debug, Clone, Default)]
+pub struct Runs(Vec<(Operation, usize)>);
+
+impl Steps for Runs {
+    fn step(&mut self, operation: Operation, tokens: usize) {
+        match self.0.last_mut() {
+            Some((last, length)) if *last == operation => *length += tokens,
+            _ if tokens > 0 => self.0.push((operation, tokens)),
+            _ => {}
+        }
+    }
+}
+
+impl Runs {
+    /// What they count.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.0.iter().for_each(|&(operation, tokens)| counts.step(operation, tokens));
+        counts
+    }
+
+    /// Rows from the first on: the operation, where it begins and ends in the reference, and where in the hypothesis.
+    pub fn rows(&self) -> impl Iterator<Item = [i64; 5]> + '_ {
+        let (mut reference, mut hypothesis) = (0, 0);
+        self.0.iter().rev().map(move |&(operation, tokens)| {
+            let begins = (reference, hypothesis);
+            let tokens = tokens as i64;
+            reference += if operation == Operation::Insertion { 0 } else { tokens };
+            hypothesis += if operation == Operation::Deletion { 0 } else { tokens };
+            [operation as i64, begins.0, reference, begins.1, hypothesis]
+        })
+    }
 }
 
 /// What a thread keeps between pairs.
@@ -65,17 +131,17 @@ const LEAST_HYPOTHESIS: usize = 10;
 
 impl Scratch {
     /// Aligns texts whose tokens are below `distinct`.
-    pub fn align(
+    pub fn align<S: Steps + Default>(
         &mut self,
         reference: &[u32],
         hypothesis: &[u32],
         distinct: usize,
         ticker: &Ticker<'_>,
-    ) -> Result<Counts, Error> {
+    ) -> Result<S, Error> {
         self.masks.reserve(distinct)?;
-        let mut counts = Counts::default();
-        self.part(reference, hypothesis, usize::MAX, &mut counts, ticker)?;
-        Ok(counts)
+        let mut steps = S::default();
+        self.part(reference, hypothesis, usize::MAX, &mut steps, ticker)?;
+        Ok(steps)
     }
 
     /// Aligns a part whose distance is at most `most`.
@@ -84,33 +150,36 @@ impl Scratch {
         reference: &[u32],
         hypothesis: &[u32],
         most: usize,
-        counts: &mut Counts,
+        steps: &mut impl Steps,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let equal = reference.iter().zip(hypothesis).take_while(|(a, b)| a == b).count();
-        let (reference, hypothesis) = (&reference[equal..], &hypothesis[equal..]);
-        counts.hits += equal as i64;
-        let equal = reference.iter().rev().zip(hypothesis.iter().rev()).take_while(|(a, b)| a == b).count();
-        let (reference, hypothesis) = (&reference[..reference.len() - equal], &hypothesis[..hypothesis.len() - equal]);
-        counts.hits += equal as i64;
+        let at_front = reference.iter().zip(hypothesis).take_while(|(a, b)| a == b).count();
+        let (reference, hypothesis) = (&reference[at_front..], &hypothesis[at_front..]);
+        let at_end = reference.iter().rev().zip(hypothesis.iter().rev()).take_while(|(a, b)| a == b).count();
+        let (reference, hypothesis) =
+            (&reference[..reference.len() - at_end], &hypothesis[..hypothesis.len() - at_end]);
 
+        steps.step(Operation::Hit, at_end);
         let most = most.min(reference.len().max(hypothesis.len()));
         let band = reference.len().min(2 * most + 1);
         let bytes = 2 * band * hypothesis.len() / 8;
         if bytes < HALVED_FROM_BYTES || reference.len() < LEAST_REFERENCE || hypothesis.len() < LEAST_HYPOTHESIS {
-            return self.trace(reference, hypothesis, counts, ticker);
+            self.trace(reference, hypothesis, steps, ticker)?;
+        } else {
+            let (left, right) = hypothesis.split_at(hypothesis.len() / 2);
+            let before = self.distances(reference, left, ticker)?;
+            let reversed = |tokens: &[u32]| tokens.iter().rev().copied().collect::<Vec<u32>>();
+            let after = self.distances(&reversed(reference), &reversed(right), ticker)?;
+            let costs = before.iter().zip(after.iter().rev()).map(|(before, after)| before + after);
+            // The first of the least.
+            let cut = costs.enumerate().min_by_key(|&(_, cost)| cost).map_or(0, |(cut, _)| cut);
+            let (most_left, most_right) = (before[cut], after[reference.len() - cut]);
+            drop((before, after));
+            self.part(&reference[cut..], right, most_right, steps, ticker)?;
+            self.part(&reference[..cut], left, most_left, steps, ticker)?;
         }
-        let (left, right) = hypothesis.split_at(hypothesis.len() / 2);
-        let before = self.distances(reference, left, ticker)?;
-        let reversed = |tokens: &[u32]| tokens.iter().rev().copied().collect::<Vec<u32>>();
-        let after = self.distances(&reversed(reference), &reversed(right), ticker)?;
-        let costs = before.iter().zip(after.iter().rev()).map(|(before, after)| before + after);
-        // The first of the least.
-        let cut = costs.enumerate().min_by_key(|&(_, cost)| cost).map_or(0, |(cut, _)| cut);
-        let (most_left, most_right) = (before[cut], after[reference.len() - cut]);
-        drop((before, after));
-        self.part(&reference[..cut], left, most_left, counts, ticker)?;
-        self.part(&reference[cut..], right, most_right, counts, ticker)
+        steps.step(Operation::Hit, at_front);
+        Ok(())
     }
 
     /// The distances of all beginnings of the reference to the whole hypothesis.
@@ -136,7 +205,7 @@ impl Scratch {
         &mut self,
         reference: &[u32],
         hypothesis: &[u32],
-        counts: &mut Counts,
+        steps: &mut impl Steps,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         let (mut row, mut column) = (reference.len(), hypothesis.len());
@@ -162,22 +231,22 @@ impl Scratch {
             while row > first && column > 0 {
                 let bit = 1 << (row - 1 - first);
                 if columns[column - 1].rises & bit != 0 {
-                    counts.deletions += 1;
+                    steps.step(Operation::Deletion, 1);
                     row -= 1;
                     continue;
                 }
                 column -= 1;
                 if column > 0 && columns[column - 1].falls & bit != 0 {
-                    counts.insertions += 1;
+                    steps.step(Operation::Insertion, 1);
                     continue;
                 }
                 row -= 1;
                 let equal = reference[row] == hypothesis[column];
-                *(if equal { &mut counts.hits } else { &mut counts.substitutions }) += 1;
+                steps.step(if equal { Operation::Hit } else { Operation::Substitution }, 1);
             }
         }
-        counts.deletions += row as i64;
-        counts.insertions += column as i64;
+        steps.step(Operation::Deletion, row);
+        steps.step(Operation::Insertion, column);
         Ok(())
     }
 }

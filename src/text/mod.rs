@@ -20,6 +20,7 @@ pub mod gleu;
 pub mod grams;
 pub mod ngrams;
 pub mod nltk;
+pub mod punctuation;
 pub mod resample;
 pub mod rouge;
 pub mod shifts;
@@ -91,20 +92,36 @@ const RUN: usize = 16;
 
 /// The row of every pair, one after another.
 pub fn statistics<M: Metric>(metric: &M, pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
-    let width = metric.width();
-    let mut rows = zeros::<i64>(pairs.len().saturating_mul(width))?;
-    let runs = rows.chunks_mut(RUN * width).enumerate();
+    let mut rows = zeros::<i64>(pairs.len().saturating_mul(metric.width()))?;
+    for_each_pair(
+        (&mut rows, metric.width()),
+        pairs,
+        watch,
+        |text, pair| metric.read(text, pair),
+        |pair, row, scratch, ticker| metric.count(pair, row, scratch, ticker),
+    )?;
+    Ok(rows)
+}
+
+/// Reads every pair and lets `count` fill its items, of which each has so many.
+fn for_each_pair<T: Send, S: Default>(
+    (items, width): (&mut [T], usize),
+    pairs: &Pairs,
+    watch: &Watch<'_>,
+    read: impl Fn(&str, &mut Pair) + Sync,
+    count: impl Fn(&Pair, &mut [T], &mut S, &Ticker<'_>) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let runs = items.chunks_mut(RUN * width).enumerate();
     let work = pairs.bytes().saturating_mul(WORK_PER_BYTE);
-    let scratch = || Ok((Pair::default(), M::Scratch::default()));
-    for_each(runs, work, watch, scratch, |(run, rows), (pair, scratch), ticker| {
-        for (offset, row) in rows.chunks_mut(width).enumerate() {
-            pairs.read(run * RUN + offset, |text, pair| metric.read(text, pair), pair);
-            metric.count(pair, row, scratch, ticker)?;
+    let scratch = || Ok((Pair::default(), S::default()));
+    for_each(runs, work, watch, scratch, |(run, items), (pair, scratch), ticker| {
+        for (offset, items) in items.chunks_mut(width).enumerate() {
+            pairs.read(run * RUN + offset, &read, pair);
+            count(pair, items, scratch, ticker)?;
             ticker.tick(WORK_PER_BYTE * pair.len())?;
         }
         Ok(())
-    })?;
-    Ok(rows)
+    })
 }
 
 /// The score of every row.

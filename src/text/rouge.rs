@@ -12,11 +12,12 @@ use super::ngrams::{self, clipped_matches};
 use super::strips::grow;
 use super::subsequence;
 use super::tokenize::alphanumeric;
-use super::tokens::{Pair, Text};
-use super::{Level, Metric};
+use super::tokens::{Pair, Pairs, Text};
+use super::{Level, Metric, for_each_pair};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::parallel::Ticker;
+use crate::input::zeros;
+use crate::parallel::{Ticker, Watch};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +203,24 @@ impl Metric for Rouge {
     fn adds_up(&self) -> bool {
         false
     }
+}
+
+/// The rows of every pair for several metrics, one metric after another. Texts are read once, as the first of them does.
+pub fn statistics_of_all(metrics: &[Rouge], pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
+    let Some(first) = metrics.first() else { return Ok(vec![]) };
+    let (width, all) = (first.width(), first.width() * metrics.len());
+    let mut rows = zeros::<i64>(pairs.len().saturating_mul(all))?;
+    for_each_pair(
+        (&mut rows, all),
+        pairs,
+        watch,
+        |text, pair| first.read(text, pair),
+        |pair, rows, scratch, ticker| {
+            let mut rows = metrics.iter().zip(rows.chunks_mut(width));
+            rows.try_for_each(|(metric, row)| metric.count(pair, row, scratch, ticker))
+        },
+    )?;
+    Ok(rows)
 }
 
 /// The mean of a measure over rows; NaN for none.
