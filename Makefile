@@ -31,6 +31,10 @@ test: build $(VENV)/tools ## Run all the tests
 	SEQLOSS_SIMD=baseline cargo test --lib
 	$(IN_VENV) -m pytest
 
+.PHONY: peers
+peers: build $(VENV)/tools ## Run the own tests of the packages that seqloss_rs.compat stands in for
+	$(IN_VENV) tests/peers/run.py
+
 .PHONY: lint
 lint: build $(VENV)/tools ## Check style, types and documentation
 	cargo fmt --check
