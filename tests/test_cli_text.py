@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,13 @@ import seqloss_rs
 from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]  # it has no stubs
 from sacrebleu.significance import PairedTest
 from seqloss_rs.cli import main
+from seqloss_rs.cli.metrics import METRICS, text_loss
 from seqloss_rs.cli.options import options_of
 from seqloss_rs.cli.words import aligned
 from test_report import HOSTILE, check_page
 
 Jsonable = dict[str, Any]
-EVERYTHING = "bleu,chrf,chrf++,ter,rouge1,rouge2,rougeL,rougeLsum,wer,cer"
+EVERYTHING = "bleu,chrf,chrf++,ter,rouge1,rouge2,rougeL,rougeLsum,wer,cer,mer,wil,wip"
 
 
 class Outcome(NamedTuple):
@@ -169,9 +171,10 @@ def test_error_rates_are_those_of_jiwer(program: Program, files: Files, tmp_path
     kept = [index for index in range(len(FIRST)) if index not in (11, 13)]
     hypotheses, references = [FIRST[index] for index in kept], [STREAMS[0][index] for index in kept]
     sources = ["--hyp", write(files.first, hypotheses), "--ref", write(files.references[0], references)]
-    summary = program("score", "wer,cer", *sources).summary
+    summary = program("score", "wer,cer,mer,wil,wip", *sources).summary
     words, characters = jiwer.process_words(references, hypotheses), jiwer.process_characters(references, hypotheses)
-    assert summary["corpus_wer"] == pytest.approx(words.wer, rel=1e-12)
+    for name in ("wer", "mer", "wil", "wip"):
+        assert summary[f"corpus_{name}"] == pytest.approx(getattr(words, name), rel=1e-12), name
     assert summary["corpus_cer"] == pytest.approx(characters.cer, rel=1e-12)
     counted = {name: getattr(words, name) for name in ("hits", "substitutions", "deletions", "insertions")}
     assert summary["metrics"]["wer"].items() >= counted.items()
@@ -497,11 +500,20 @@ def test_the_help_says_whose_options_they_are(program: Program, capfd: pytest.Ca
     with pytest.raises(SystemExit):
         program("score", EVERYTHING.replace("rouge1", "rouge"), "--help")
     words = " ".join(capfd.readouterr().out.split())
-    assert "for bleu, chrf, chrf++" in words
+    assert "for bleu, chrf, chrf++, wer, cer, mer, wil, wip: " in words
     for kind in (seqloss_rs.Bleu, seqloss_rs.Chrf, seqloss_rs.Ter, seqloss_rs.Rouge, seqloss_rs.ErrorRate):
-        for name in options_of(kind, []):
+        for name in options_of(kind, ["measure"] if kind is seqloss_rs.ErrorRate else []):
             assert f"--{name.replace('_', '-')}" in words, name
     assert "rougeLsum" in words
+
+
+def test_options_of_one_name_with_other_words_have_flags_of_their_own() -> None:
+    metrics = METRICS["rouge"], replace(METRICS["wer"], fixed={})
+    loss = replace(text_loss("rouge,wer"), metrics=metrics)
+    assert {"rouge_measure", "error_rate_measure", "stem", "unit"} <= loss.options.keys()
+    assert "measure" not in loss.options
+    options = {"rouge_measure": "recall", "error_rate_measure": "mer"}
+    assert [loss.make(metric, options).measure for metric in metrics] == ["recall", "mer"]
 
 
 # ---- the report ----------------------------------------------------------------------------------------------------
@@ -544,12 +556,14 @@ def test_hostile_texts_stay_texts(program: Program, tmp_path: Path) -> None:
     page = check_page(report)
     page.has("<script>alert(1)</script>", "\\u202e", "\\x1b[31m", "\\u2066", "</div></dd>-->")
     assert not set(report.read_text("utf-8")) & set(bidi) - set(" abcdef[31m")
+    halves = {"loss": 2, "hypothesis": "\ud83d a", "references": ["a \ude00", "\ud83d"]}
     functions = [HOSTILE, "bleu,bleu", "bleu,wer", ""]
     lines.write_text(
         "".join(
             json.dumps({"loss": 1, "function": name, "bleu": [HOSTILE], "system": HOSTILE, "hypothesis": 3}) + "\n"
             for name in functions
         )
+        + json.dumps(halves)
     )
     assert program("report", lines, "-o", report).status == 0
     check_page(report)

@@ -60,7 +60,7 @@ class Drawing:
         """Put means, intervals and p-values into the results of each system."""
         drawn: dict[str, Any] = {"resamples": self.resamples, "seed": self.seed}
         for metric in loss.metrics:
-            counting = metric.make(options)
+            counting = loss.make(metric, options)
             rows = [summary.rows(metric.name) for summary in summaries.values()]
             found: Any
             if self.test == "bootstrap":

@@ -7,6 +7,7 @@ of each sample and in the summary.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -61,10 +62,14 @@ class TextMetric:
         others = [name for name in inspect.signature(function).parameters if name not in taken]
         return options_of(function, [*others, *self.fixed])
 
-    def make(self, options: Options) -> Any:
-        """Return the metric with those of the options that are its own."""
-        own = {name: value for name, value in options.items() if name in self.options}
-        return getattr(seqloss_rs, self.kind)(**self.fixed, **own)
+    @property
+    def prefix(self) -> str:
+        """What stands before the name of an option that other metrics have too, and mean something else by."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", self.kind).lower()
+
+    def takes_other_words(self, other: TextMetric, name: str) -> bool:
+        """Whether another metric has an option of this name that is not the same."""
+        return name in other.options and other.options[name].words != self.options[name].words
 
 
 def _of_percent(scores: Floats) -> Floats:
@@ -75,11 +80,12 @@ def _of_ratio(scores: Floats) -> Floats:
     return np.clip(1.0 - scores, 0.0, 1.0)
 
 
+ERROR_RATE = ("ErrorRate", "ErrorRate")
 BLEU = TextMetric("bleu", "BLEU", "1 − BLEU/100 of each sentence", "Bleu", "bleu_loss", _of_percent)
 CHRF = TextMetric("chrf", "chrF", "1 − chrF/100 of each sentence", "Chrf", "Chrf", _of_percent)
 TER = TextMetric("ter", "TER", "TER/100 of each sentence", "Ter", "Ter", lambda scores: scores / 100.0)
 ROUGE = TextMetric("rouge", "ROUGE", "1 − ROUGE of each text", "Rouge", "rouge_loss", _of_ratio)
-WER = TextMetric("wer", "WER", "word error rate of each text", "ErrorRate", "ErrorRate", lambda scores: scores)
+WER = TextMetric("wer", "WER", "word error rate of each text", *ERROR_RATE, lambda scores: scores, {"measure": "wer"})
 VARIANTS = (*(f"rouge{order}" for order in range(1, 10)), "rougeL", "rougeLsum")
 
 METRICS: dict[str, TextMetric] = {
@@ -92,7 +98,16 @@ METRICS: dict[str, TextMetric] = {
         ROUGE,
         *(replace(ROUGE, name=name, title=f"ROUGE-{name[5:]}", fixed={"variant": name}) for name in VARIANTS),
         WER,
-        replace(WER, name="cer", title="CER", help="character error rate of each text", fixed={"unit": "char"}),
+        replace(
+            WER,
+            name="cer",
+            title="CER",
+            help="character error rate of each text",
+            fixed={"measure": "wer", "unit": "char"},
+        ),
+        replace(WER, name="mer", title="MER", help="match error rate of each text", fixed={"measure": "mer"}),
+        replace(WER, name="wil", title="WIL", help="word information lost of each text", fixed={"measure": "wil"}),
+        TextMetric("wip", "WIP", "1 − word information preserved", *ERROR_RATE, _of_ratio, {"measure": "wip"}),
     )
 }
 KNOWN = {
@@ -133,16 +148,34 @@ class TextLoss(Loss):
     @cached_property
     def options(self) -> dict[str, Option]:
         """The options of all the metrics; what several have is for all of them."""
-        owners: dict[str, list[TextMetric]] = {}
+        owners: dict[str, list[tuple[TextMetric, str]]] = {}
         for metric in self.metrics:
-            for name in metric.options:
-                owners.setdefault(name, []).append(metric)
-        return {name: self._shared(metrics[0].options[name], metrics) for name, metrics in owners.items()}
+            for name, key in self._keys[metric.name].items():
+                owners.setdefault(key, []).append((metric, name))
+        options = {}
+        for key, own in owners.items():
+            metric, name = own[0]
+            whose = "" if len(self.metrics) == 1 else f"for {', '.join(metric.name for metric, _ in own)}: "
+            options[key] = replace(metric.options[name], name=key, help=f"{whose}{metric.options[name].help}")
+        return options
 
-    def _shared(self, option: Option, owners: Sequence[TextMetric]) -> Option:
-        if len(self.metrics) == 1:
-            return option
-        return replace(option, help=f"for {', '.join(owner.name for owner in owners)}: {option.help}")
+    @cached_property
+    def _keys(self) -> dict[str, dict[str, str]]:
+        """What the options of each metric are called: a kind is before the name where metrics take different words."""
+        return {
+            metric.name: {
+                name: f"{metric.prefix}_{name}"
+                if any(metric.takes_other_words(other, name) for other in self.metrics)
+                else name
+                for name in metric.options
+            }
+            for metric in self.metrics
+        }
+
+    def make(self, metric: TextMetric, options: Options) -> Any:
+        """Return the metric with those of the options that are its own."""
+        own = {name: options[key] for name, key in self._keys[metric.name].items() if key in options}
+        return getattr(seqloss_rs, metric.kind)(**metric.fixed, **own)
 
 
 def is_metrics(names: str) -> bool:
@@ -157,18 +190,19 @@ def text_loss(names: str) -> TextLoss:
     first = metrics[0]
     more = f", with {', '.join(metric.title for metric in metrics[1:])}" if len(metrics) > 1 else ""
     lengths = "length and reference_length in tokens" if BLEU in metrics else "length in words"
-    return TextLoss(
+    loss = TextLoss(
         name=names,
         function=first.documented if (first,) == metrics and first.name in KNOWN else names,
         title=", ".join(metric.title for metric in metrics),
         help=f"{first.help}{more}",
         data=TEXT_DATA,
         score=score_texts,
-        conclude=lambda tallies, total, options: conclude_texts(metrics, tallies, options),
+        conclude=lambda tallies, total, options: conclude_texts(loss, tallies, options),
         adds=f"{', '.join(metric.name for metric in metrics)} (the scores), {lengths}",
         known=KNOWN.get(names),
         metrics=metrics,
     )
+    return loss
 
 
 def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
@@ -185,7 +219,7 @@ def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
     }
     all_rows, scores = {}, {}
     for metric in loss.metrics:
-        counting = metric.make(effective)
+        counting = loss.make(metric, effective)
         rows = all_rows[metric.name] = counting.statistics(hypotheses, references)
         scores[metric.name] = _scores(counting, rows, hypotheses, references)
         if metric.kind == "Rouge":
@@ -225,12 +259,12 @@ def _rouge_parts(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
     return precision, recall, 2.0 * precision * recall / np.where(total > 0.0, total, 1.0)
 
 
-def conclude_texts(metrics: Sequence[TextMetric], tallies: Mapping[str, Any], options: Options) -> dict[str, Any]:
+def conclude_texts(loss: TextLoss, tallies: Mapping[str, Any], options: Options) -> dict[str, Any]:
     """Add the score of the corpus by each metric, its parts, and what it takes to compute it again."""
     found: dict[str, Any] = {}
     references = _reference_count(tallies)
-    for metric in metrics:
-        counting = metric.make(options)
+    for metric in loss.metrics:
+        counting = loss.make(metric, options)
         if metric.kind == "Rouge":
             parts = {part: tallies[f"{metric.name} {part}"].mean for part in ROUGE_PARTS}
             parts = {"score": parts[counting.measure], **parts}

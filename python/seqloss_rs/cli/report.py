@@ -111,7 +111,7 @@ def _read(path: str) -> Iterator[tuple[int, Line]]:
             raise DataError(f"is not CSV: {error}", file=path, record=f"line {rows.line_num}") from None
 
 
-TEXTS = {"file", "function", "text", "target", "hypothesis", "reference"}
+TEXTS = {"file", "function", "system", "text", "target", "hypothesis", "reference"}
 
 
 def _typed(names: Sequence[str], cells: Sequence[str]) -> Line:

@@ -23,7 +23,7 @@ def title_of(metric: Any) -> str:
             return "TER"
         case "Rouge":
             return f"ROUGE-{metric.variant.removeprefix('rouge')}"
-    return "CER" if metric.unit == "char" else "WER"
+    return "CER" if (metric.unit, metric.measure) == ("char", "wer") else str(metric.measure).upper()
 
 
 def signature(metric: Any, references: int | None, drawn: Mapping[str, Any] | None = None) -> str:
@@ -79,4 +79,8 @@ def _settings(metric: Any) -> dict[str, Any]:
             }
         case "Rouge":
             return {"measure": metric.measure, "stem": metric.stem}
-    return {"unit": metric.unit}
+    return {
+        "case": "lc" if metric.lowercase else "mixed",
+        "punct": not metric.remove_punctuation,
+        "unit": metric.unit,
+    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import html
+import itertools
 from collections.abc import Sequence
+
+import seqloss_rs
 
 __all__ = ["STYLE", "aligned", "escape"]
 
@@ -38,43 +40,28 @@ def aligned(hypothesis: Sequence[str], references: Sequence[Sequence[str]]) -> t
     references : sequence of sequences of str
         The words of each, one at least.
     """
-    place, steps = _steps(hypothesis, references)
-    cells = [_cell(*step) for step in steps[:MOST_WORDS]]
-    more = f"<div>… {len(steps) - MOST_WORDS} more</div>" if len(steps) > MOST_WORDS else ""
-    return place, f'<div class="words">{"".join(cells)}{more}</div>'
+    # Escaped first: what is aligned has to be valid text, and half of a surrogate pair is none.
+    said, meant = [escape(word) for word in hypothesis], [[escape(word) for word in words] for words in references]
+    alignment = seqloss_rs.ErrorRate().align([said], [meant])
+    place = int(alignment.references[0])
+    cells = [
+        _cell(*pair)
+        for chunk in alignment[0]
+        for pair in itertools.zip_longest(
+            said[chunk.hypothesis_start : chunk.hypothesis_end],
+            meant[place][chunk.reference_start : chunk.reference_end],
+        )
+    ]
+    more = f"<div>… {len(cells) - MOST_WORDS} more</div>" if len(cells) > MOST_WORDS else ""
+    return place, f'<div class="words">{"".join(cells[:MOST_WORDS])}{more}</div>'
 
 
 def _cell(said: str | None, meant: str | None) -> str:
+    """Return a word of the hypothesis below the one of the reference that it stands for, where both are there."""
     if meant is None:
-        return f'<div title="added"><ins>{escape(said)}</ins></div>'
+        return f'<div title="added"><ins>{said}</ins></div>'
     if said is None:
-        return f'<div title="left out"><del>{escape(meant)}</del></div>'
+        return f'<div title="left out"><del>{meant}</del></div>'
     if said == meant:
-        return f'<div class="kept"><div>{escape(meant)}</div><div>{escape(said)}</div></div>'
-    return f'<div title="substituted"><mark>{escape(meant)}</mark><mark>{escape(said)}</mark></div>'
-
-
-Step = tuple[str | None, str | None]
-
-
-def _steps(hypothesis: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[int, list[Step]]:
-    """Return the words of the hypothesis beside those of the closest reference; None where there is no such word."""
-    all_steps = [_against(hypothesis, reference) for reference in references]
-    rates = [
-        sum(said != meant for said, meant in steps) / max(len(reference), 1)
-        for steps, reference in zip(all_steps, references, strict=True)
-    ]
-    place = rates.index(min(rates))
-    return place, all_steps[place]
-
-
-def _against(hypothesis: Sequence[str], reference: Sequence[str]) -> list[Step]:
-    steps: list[Step] = []
-    for kind, start, end, first, last in difflib.SequenceMatcher(None, reference, hypothesis, False).get_opcodes():
-        meant: list[str | None] = list(reference[start:end])
-        said: list[str | None] = list(hypothesis[first:last])
-        longest = max(len(meant), len(said)) if kind == "replace" else 0
-        for words in (meant, said):
-            words += [None] * ((longest or max(len(meant), len(said))) - len(words))
-        steps += zip(said, meant, strict=True)
-    return steps
+        return f'<div class="kept"><div>{meant}</div><div>{said}</div></div>'
+    return f'<div title="substituted"><mark>{meant}</mark><mark>{said}</mark></div>'
