@@ -221,11 +221,18 @@ def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
     for metric in loss.metrics:
         counting = loss.make(metric, effective)
         rows = all_rows[metric.name] = counting.statistics(hypotheses, references)
-        scores[metric.name] = _scores(counting, rows, hypotheses, references)
+        # Of these it is faster to count a second time than to score row by row, and a sentence has a BLEU of its own.
+        is_counted_again = metric.kind in ("Bleu", "ErrorRate")
+        pairs = [] if is_counted_again else [counting.from_statistics(row) for row in rows]
+        scores[metric.name] = (
+            counting.sentences(hypotheses, references)
+            if is_counted_again
+            else np.array([pair.score for pair in pairs], dtype=np.float64)
+        )
         if metric.kind == "Rouge":
-            for part, values in zip(ROUGE_PARTS, _rouge_parts(rows), strict=True):
+            for part in ROUGE_PARTS:
                 tallies[f"{metric.name} {part}"] = seqloss_rs.LossSum()
-                tallies[f"{metric.name} {part}"].update(values)
+                tallies[f"{metric.name} {part}"].update(np.array([getattr(pair, part) for pair in pairs]))
         else:
             tallies[f"{metric.name} statistics"] = rows.sum(axis=0)
     names = list(scores)
@@ -240,23 +247,7 @@ def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
     return Scored(first.loss(scores[first.name]), fields, tallies, all_rows)
 
 
-def _scores(metric: Any, rows: npt.NDArray[np.int64], hypotheses: list[Any], references: list[Any]) -> Floats:
-    """Return the score of each pair; row by row where to count a second time takes longer."""
-    if isinstance(metric, (seqloss_rs.Chrf, seqloss_rs.Ter)):
-        return np.array([metric.from_statistics(row).score for row in rows], dtype=np.float64)
-    scores: Floats = metric.sentences(hypotheses, references)
-    return scores
-
-
 ROUGE_PARTS = ("precision", "recall", "f")
-
-
-def _rouge_parts(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """Return precision, recall and F of each row."""
-    hits, hypothesis, reference = rows.T
-    precision, recall = hits / np.maximum(hypothesis, 1), hits / np.maximum(reference, 1)
-    total = precision + recall
-    return precision, recall, 2.0 * precision * recall / np.where(total > 0.0, total, 1.0)
 
 
 def conclude_texts(loss: TextLoss, tallies: Mapping[str, Any], options: Options) -> dict[str, Any]:
