@@ -89,7 +89,7 @@ def _columns(
 
 def _rows(columns: Iterator[tuple[str, str, str]], separator: str, line_width: int | None) -> str:
     """Write columns beside one another, and go to new lines where they get too long."""
-    blocks = [list(HEADS)]
+    blocks: list[list[str]] = [list(HEADS)]
     for column in columns:
         if line_width is not None and len(blocks[-1][0]) + len(column[0]) > line_width:
             blocks.append(list(HEADS))

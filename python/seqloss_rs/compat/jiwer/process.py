@@ -5,6 +5,7 @@ See https://jitsi.github.io/jiwer/reference/process/.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from ... import error_rate
@@ -46,10 +47,14 @@ class AlignmentChunk:
             self.type = "substitute"
         if self.type not in error_rate.OPERATIONS:
             raise ValueError(f'type is "{self.type}", expected one of {", ".join(error_rate.OPERATIONS)}')
-        for side in ("ref", "hyp"):
-            start, end = getattr(self, f"{side}_start_idx"), getattr(self, f"{side}_end_idx")
-            if start > end:
-                raise ValueError(f"{side}_start_idx is {start}, which is larger than {side}_end_idx, {end}")
+        if self.ref_start_idx > self.ref_end_idx:
+            raise ValueError(
+                f"ref_start_idx is {self.ref_start_idx}, which is larger than ref_end_idx, {self.ref_end_idx}"
+            )
+        if self.hyp_start_idx > self.hyp_end_idx:
+            raise ValueError(
+                f"hyp_start_idx is {self.hyp_start_idx}, which is larger than hyp_end_idx, {self.hyp_end_idx}"
+            )
 
 
 @dataclass
@@ -114,10 +119,11 @@ def process_words(
     metric = error_rate.ErrorRate()
     aligned = metric.align(hypotheses, references)
     score = metric.from_statistics(aligned.statistics)
+    chunks = [AlignmentChunk(error_rate.OPERATIONS[kind], *bounds) for kind, *bounds in aligned.chunks.tolist()]
     return WordOutput(
         references,
         hypotheses,
-        [[AlignmentChunk(*chunk) for chunk in chunks] for chunks in aligned],
+        [chunks[start:end] for start, end in pairwise(aligned.offsets.tolist())],
         wer=score.wer,
         mer=score.mer,
         wil=score.wil,
@@ -202,6 +208,8 @@ def _transformed(
 def _tokens(name: str, sentences: Any, transform: Transform) -> list[list[str]]:
     tokens: list[list[str]] = transform([sentences] if isinstance(sentences, str) else sentences)
     lists = isinstance(tokens, list) and all(isinstance(sentence, list) for sentence in tokens)
-    if not lists or not all(isinstance(token, str) for sentence in tokens for token in sentence):
+    if not lists or not all(
+        issubclass(kind, str) for kind in {type(token) for sentence in tokens for token in sentence}
+    ):
         raise ValueError(f"{name}_transform made something else than a list of lists of strings")
     return tokens

@@ -5,10 +5,8 @@ See https://jitsi.github.io/jiwer/reference/transforms/.
 
 import re
 import string
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from typing import Any
 
 __all__ = [
@@ -183,23 +181,12 @@ class RemoveWhiteSpace(BaseRemoveTransform):
         super().__init__(list(string.whitespace), " " if replace_by_space else "")
 
 
-@cache
-def _punctuation() -> frozenset[str]:
-    """All characters whose category begins with P, as this Python has them."""
-    characters = map(chr, range(sys.maxunicode + 1))
-    return frozenset(character for character in characters if unicodedata.category(character).startswith("P"))
-
-
-class RemovePunctuation(BaseRemoveTransform):
-    """Removes what Unicode calls punctuation."""
-
-    def __init__(self) -> None:
-        self.removed = _punctuation()
-        super().__init__(self.removed)
+class RemovePunctuation(AbstractTransform):
+    """Removes what Unicode calls punctuation: the characters whose category begins with P, as this Python has them."""
 
     def process_string(self, s: str) -> str:
         """Transform one string."""
-        return "".join(character for character in s if character not in self.removed)
+        return "".join(character for character in s if unicodedata.category(character)[0] != "P")
 
 
 class RemoveMultipleSpaces(AbstractTransform):
