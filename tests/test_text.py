@@ -559,7 +559,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (lambda: bleu_loss(["a", 3], ["a", "b"]), TypeError, r"hypotheses\[1\] has type int, expected a string"),
     (lambda: bleu_loss(["a"], [None]), TypeError, r"references\[0\] has type NoneType"),
-    (lambda: bleu_loss(["a"], [["a", 3]]), TypeError, r"references\[0\]\[1\] has type int"),  # type: ignore[list-item]
+    (lambda: bleu_loss(["a"], [["a", 3]]), TypeError, r"references\[0\]\[1\] has type int"),
     (lambda: bleu_loss(["a\ud800"], ["a"]), ValueError, r"hypotheses\[0\] holds a lone surrogate"),
     (lambda: bleu_loss(["a"], [["a", "\udfff"]]), ValueError, r"references\[0\]\[1\] holds a lone surrogate"),
     (lambda: bleu_loss(["a", "b"], IDS), TypeError, "references is an array"),
