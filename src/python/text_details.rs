@@ -52,10 +52,7 @@ pub(super) fn rouge_scores<'py>(
 /// The tokens that ROUGE compares.
 #[pyfunction]
 pub(super) fn rouge_tokens(text: &Object<'_>, stem: &Object<'_>) -> PyResult<Vec<String>> {
-    let mut tokens = vec![];
-    let token = |token: &[u8]| tokens.push(String::from_utf8_lossy(token).into_owned());
-    alphanumeric(&word("text", text)?, flag("stem", stem)?, &mut vec![], token);
-    Ok(tokens)
+    Ok(alphanumeric(&word("text", text)?, flag("stem", stem)?))
 }
 
 /// The alignments of an error rate: rows, offsets, which reference each hypothesis is aligned with, counts.

@@ -13,7 +13,8 @@ use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 use super::arguments::{integer, integer_array, integers};
 use crate::error::Error;
 use crate::input::{Argument, Integers};
-use crate::text::tokens::{Arena, Pairs, Texts, Vocabulary};
+use crate::text::tokens::{Arena, Pairs, Texts};
+use crate::text::vocabulary::Vocabulary;
 
 type Object<'py> = Bound<'py, PyAny>;
 

@@ -147,9 +147,9 @@ impl Metric for Bleu {
 
     fn read(&self, text: &str, pair: &mut Pair) {
         if self.lowercase {
-            self.tokenizer.tokens(&text.to_lowercase(), |token| pair.token(token));
+            self.tokenizer.read(&text.to_lowercase(), pair);
         } else {
-            self.tokenizer.tokens(text, |token| pair.token(token));
+            self.tokenizer.read(text, pair);
         }
     }
 

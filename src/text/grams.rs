@@ -2,7 +2,7 @@
 //! already, and its last token. Equal numbers are equal n-grams; no hash is trusted.
 
 use super::strips::grow;
-use super::tokens::Vocabulary;
+use super::vocabulary::Vocabulary;
 use crate::error::Error;
 use crate::parallel::Ticker;
 
@@ -36,7 +36,7 @@ impl<'a> Grams<'a> {
             let numbers = &mut self.numbers[start..start + text.len()];
             for (number, last) in numbers.iter_mut().zip(text.get(self.order..).unwrap_or_default()) {
                 let key = u64::from(*number) << 32 | u64::from(*last);
-                *number = self.known.number(&key.to_le_bytes());
+                *number = self.known.number_of_integer(key);
             }
             start += text.len();
             ticker.tick(8 * text.len())?;

@@ -4,7 +4,7 @@
 //! or of the whole corpus from the sum of the rows. (ROUGE's corpus score is the mean over pairs instead.)
 //!
 //! ```text
-//! strings, ids ─ tokens.rs ─▶ Pairs ─ tokenize.rs, tercom.rs, stem.rs ─▶ Pair
+//! strings, ids ─ tokens.rs ─▶ Pairs ─ tokenize.rs, spans.rs, tercom.rs, stem.rs ─▶ Pair
 //! Pair ─ ngrams.rs, subsequence.rs, alignment.rs, shifts.rs ─▶ rows
 //! rows ─ bleu.rs, chrf.rs, ter.rs, rouge.rs, error_rate.rs ─▶ scores        rows ─ resample.rs ─▶ scores of resampled corpora
 //! ```
@@ -24,6 +24,7 @@ pub mod punctuation;
 pub mod resample;
 pub mod rouge;
 pub mod shifts;
+pub mod spans;
 pub mod stem;
 pub mod strips;
 pub mod subsequence;
@@ -31,6 +32,7 @@ pub mod ter;
 pub mod tercom;
 pub mod tokenize;
 pub mod tokens;
+pub mod vocabulary;
 
 use crate::error::Error;
 use crate::exact::Exact;

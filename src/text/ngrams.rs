@@ -6,9 +6,13 @@
 //! references take is their union. Numbers, for longer ones: an n-gram is numbered by its first n − 1 tokens, which have a
 //! number already, and its last token.
 
-use super::strips::{Masks, ROWS, grow};
-use super::tokens::Vocabulary;
+use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, u64x4};
+
+use super::strips::{Masks, ROWS, WIDE, WORDS, WideMasks, grow};
+use super::vocabulary::Vocabulary;
 use crate::error::Error;
+use crate::simd::level;
 
 /// Up to here bits are faster.
 const LONGEST_OF_BITS: usize = 6 * ROWS;
@@ -17,6 +21,7 @@ const LONGEST_OF_BITS: usize = 6 * ROWS;
 #[derive(Default)]
 pub struct Scratch {
     bits: Bits,
+    wide: WideMasks,
     numbers: Numbers,
 }
 
@@ -29,6 +34,9 @@ pub fn clipped_matches<'a>(
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
     matches.fill(0);
+    if (ROWS + 1..=WIDE).contains(&hypothesis.len()) && matches.len() <= WIDE_ORDERS {
+        return wide_clipped_matches(hypothesis, &references, distinct, matches, &mut scratch.wide);
+    }
     if hypothesis.len() <= LONGEST_OF_BITS {
         return scratch.bits.clipped_matches(hypothesis, &references, distinct, matches);
     }
@@ -92,12 +100,35 @@ impl Bits {
 
 /// Takes the rows of one strip for a reference; `ORDERS` is at least the number of orders. `edges` is empty where there is
 /// only one strip.
-#[inline]
 fn strip<const ORDERS: usize>(masks: &Masks, reference: &[u32], edges: &mut [Edge], used: &mut [u64]) {
-    let mut ends = [0u64; ORDERS];
-    let mut taken = [0u64; ORDERS];
-    let mut step = |token: u32, edge: &mut Edge, before: u32| {
-        let rows = masks.of(token);
+    let mut strip = Strip { ends: [0u64; ORDERS], taken: [0u64; ORDERS] };
+    if edges.is_empty() {
+        for &token in reference {
+            strip.step(masks.of(token), &mut Edge::default(), 0);
+        }
+    } else {
+        let mut before = 0;
+        for (&token, edge) in reference.iter().zip(edges) {
+            let above = edge.in_last_row;
+            strip.step(masks.of(token), edge, before);
+            before = above;
+        }
+    }
+    for (used, taken) in used.iter_mut().zip(strip.taken) {
+        *used |= taken;
+    }
+}
+
+/// Of each order: the rows where an n-gram ends that ends at this token of the reference, and those that are taken.
+struct Strip<const ORDERS: usize> {
+    ends: [u64; ORDERS],
+    taken: [u64; ORDERS],
+}
+
+impl<const ORDERS: usize> Strip<ORDERS> {
+    #[inline(always)]
+    fn step(&mut self, rows: u64, edge: &mut Edge, before: u32) {
+        let Self { ends, taken } = self;
         for order in (1..ORDERS).rev() {
             ends[order] = (ends[order - 1] << 1 | u64::from(before >> (order - 1) & 1)) & rows;
         }
@@ -109,23 +140,69 @@ fn strip<const ORDERS: usize>(masks: &Masks, reference: &[u32], edges: &mut [Edg
             edge.taken |= u32::from(free != 0) << order;
             edge.in_last_row |= ((ends[order] >> (ROWS - 1)) as u32) << order;
         }
-    };
-    if edges.is_empty() {
-        for &token in reference {
-            step(token, &mut Edge::default(), 0);
+    }
+}
+
+/// How many orders go with a hypothesis in one vector.
+const WIDE_ORDERS: usize = 4;
+
+/// The same with all rows of a hypothesis in one vector. Row r is bit r / 4 of word r mod 4, so that the next row is the next
+/// word.
+fn wide_clipped_matches<'a>(
+    hypothesis: &[u32],
+    references: &(impl Iterator<Item = &'a [u32]> + Clone),
+    distinct: usize,
+    matches: &mut [i64],
+    masks: &mut WideMasks,
+) -> Result<(), Error> {
+    let mut used = [[0; WORDS]; WIDE_ORDERS];
+    let place = |row| (row % WORDS, row / WORDS);
+    masks.with(hypothesis, distinct, place, |masks| {
+        for reference in references.clone() {
+            dispatch!(level(), simd => take_all(simd, masks, reference, &mut used));
         }
-    } else {
-        let mut before = 0;
-        for (&token, edge) in reference.iter().zip(edges) {
-            let above = edge.in_last_row;
-            step(token, edge, before);
-            before = above;
+    })?;
+    for (matches, used) in matches.iter_mut().zip(used) {
+        *matches = used.iter().map(|word| i64::from(word.count_ones())).sum();
+    }
+    Ok(())
+}
+
+/// Takes the rows of all orders for a reference.
+#[inline(always)]
+fn take_all<S: Simd>(simd: S, masks: &[[u64; WORDS]], reference: &[u32], used: &mut [[u64; WORDS]; WIDE_ORDERS]) {
+    let zero = u64x4::splat(simd, 0);
+    let carry = u64x4::from_slice(simd, &[1, 0, 0, 0]);
+    let mut ends = [zero; WIDE_ORDERS];
+    let mut taken = [zero; WIDE_ORDERS];
+    for &token in reference {
+        let rows = u64x4::from_slice(simd, &masks[token as usize]);
+        for order in (1..WIDE_ORDERS).rev() {
+            let before = ends[order - 1];
+            ends[order] = (before.slide::<{ WORDS - 1 }>(before) << carry) & rows;
+        }
+        ends[0] = rows;
+        for (ends, taken) in ends.iter().zip(&mut taken) {
+            let free = *ends & !*taken;
+            let word = u64x4::from_slice(simd, &FIRST[free.simd_eq(zero).to_bitmask() as usize]);
+            *taken |= free & (zero - free) & word;
         }
     }
     for (used, taken) in used.iter_mut().zip(taken) {
-        *used |= taken;
+        (u64x4::from_slice(simd, used) | taken).store_slice(used);
     }
 }
+
+/// The first word that is not 0, by the bits of those that are.
+const FIRST: [[u64; WORDS]; 1 << WORDS] = {
+    let mut first = [[0; WORDS]; 1 << WORDS];
+    let mut zeros = 0;
+    while zeros + 1 < 1 << WORDS {
+        first[zeros][(zeros as u32).trailing_ones() as usize] = !0;
+        zeros += 1;
+    }
+    first
+};
 
 #[derive(Default)]
 struct Numbers {
@@ -170,7 +247,7 @@ impl Numbers {
             let (of_text, rest) = grams.split_at_mut(tokens.len());
             for (gram, last) in of_text.iter_mut().zip(tokens.get(shorter..).unwrap_or_default()) {
                 let key = u64::from(*gram) << 32 | u64::from(*last);
-                *gram = self.known.number(&key.to_le_bytes());
+                *gram = self.known.number_of_integer(key);
                 distinct = distinct.max(*gram as usize + 1);
             }
             grams = rest;
@@ -236,6 +313,7 @@ mod tests {
             (state >> 33) as usize % below
         };
         let mut bits = Bits::default();
+        let mut wide = WideMasks::default();
         let mut numbers = Numbers::default();
         for case in 0..600 {
             let distinct = 1 + random([2, 4, 40][case % 3]);
@@ -249,6 +327,10 @@ mod tests {
                 let mut matches = vec![0; orders];
                 bits.clipped_matches(&hypothesis, &all, distinct, &mut matches).unwrap();
                 assert_eq!(matches, expected, "bits, case {case}");
+                if orders <= WIDE_ORDERS && hypothesis.len() <= WIDE {
+                    wide_clipped_matches(&hypothesis, &all, distinct, &mut matches, &mut wide).unwrap();
+                    assert_eq!(matches, expected, "wide, case {case}");
+                }
                 matches.fill(0);
                 numbers.clipped_matches(&hypothesis, all.clone(), distinct, &mut matches);
                 assert_eq!(matches, expected, "numbers, case {case}");

@@ -9,9 +9,10 @@
 //! Of several references the one with the best F counts, the first of equals.
 
 use super::ngrams::{self, clipped_matches};
+use super::stem::{STEMS, Stems};
 use super::strips::grow;
 use super::subsequence;
-use super::tokenize::alphanumeric;
+use super::tokenize::read_alphanumeric;
 use super::tokens::{Pair, Pairs, Text};
 use super::{Level, Metric, for_each_pair};
 use crate::error::Error;
@@ -140,14 +141,19 @@ impl Metric for Rouge {
     }
 
     fn read(&self, text: &str, pair: &mut Pair) {
-        let mut buffer = std::mem::take(&mut pair.buffer);
-        for (index, line) in text.split('\n').enumerate() {
-            if index > 0 {
-                pair.end_line();
+        let mut read = |stems: Option<&mut Stems>| {
+            if self.variant != Variant::Summary {
+                return read_alphanumeric(text, stems, pair);
             }
-            alphanumeric(line, self.stem, &mut buffer, |token| pair.token(token));
-        }
-        pair.buffer = buffer;
+            let mut stems = stems;
+            for (index, line) in text.split('\n').enumerate() {
+                if index > 0 {
+                    pair.end_line();
+                }
+                read_alphanumeric(line, stems.as_deref_mut(), pair);
+            }
+        };
+        if self.stem { STEMS.with_borrow_mut(|stems| read(Some(stems))) } else { read(None) }
     }
 
     fn count(
@@ -205,16 +211,18 @@ impl Metric for Rouge {
     }
 }
 
-/// The rows of every pair for several metrics, one metric after another. Texts are read once, as the first of them does.
+/// The rows of every pair for several metrics, one metric after another. Texts are read once.
 pub fn statistics_of_all(metrics: &[Rouge], pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
     let Some(first) = metrics.first() else { return Ok(vec![]) };
+    // Lines matter to this one only.
+    let reader = metrics.iter().find(|metric| metric.variant == Variant::Summary).unwrap_or(first);
     let (width, all) = (first.width(), first.width() * metrics.len());
     let mut rows = zeros::<i64>(pairs.len().saturating_mul(all))?;
     for_each_pair(
         (&mut rows, all),
         pairs,
         watch,
-        |text, pair| first.read(text, pair),
+        |text, pair| reader.read(text, pair),
         |pair, rows, scratch, ticker| {
             let mut rows = metrics.iter().zip(rows.chunks_mut(width));
             rows.try_for_each(|(metric, row)| metric.count(pair, row, scratch, ticker))
@@ -250,9 +258,7 @@ impl Scratch {
         for line in reference.lines() {
             self.marks.clear();
             grow(&mut self.marks, line.len())?;
-            for other in hypothesis.lines() {
-                self.subsequence.mark(line, other, distinct, &mut self.marks, ticker)?;
-            }
+            self.subsequence.mark(line, hypothesis.lines(), distinct, &mut self.marks, ticker)?;
             for (&token, _) in line.iter().zip(&self.marks).filter(|&(_, &marked)| marked) {
                 let [in_hypothesis, in_reference] = &mut self.left[token as usize];
                 if *in_hypothesis > 0 && *in_reference > 0 {

@@ -5,6 +5,64 @@
 //! consonant that is not the first letter; `bli`, `alli`, `fulli` and `logi` in step 2; and a vowel and a consonant alone
 //! count as "cvc" too.
 
+use std::cell::RefCell;
+
+use super::vocabulary::Short;
+
+thread_local! {
+    /// What a thread has seen.
+    pub static STEMS: RefCell<Stems> = RefCell::default();
+}
+
+/// The stems of words that were seen: finding one takes a tenth of the time of stemming. Words of up to three letters stay
+/// as they are, as rouge-score has it.
+///
+/// Two words may belong in the same place, where the later one drives the other out.
+pub struct Stems(Vec<Entry>);
+
+/// A word and its stem, as the bits of [`Short`], whose lengths can be told from them; both 0 where there is none.
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))] // so that none lies in two lines of the cache
+struct Entry {
+    word: u128,
+    stem: u128,
+}
+
+/// They take 512 kB, a part of the second cache of any processor: with 4 MB, reading took twice as long.
+const ENTRIES: usize = 1 << 14;
+
+impl Default for Stems {
+    fn default() -> Self {
+        Self(vec![Entry::default(); ENTRIES])
+    }
+}
+
+impl Stems {
+    /// The stem of a word in lower case.
+    #[inline]
+    pub fn of(&mut self, word: Short) -> Short {
+        // All bytes of the word reach the upper bits of the product. Nobody gains by words that meet: they are stemmed.
+        let folded = (word.bits as u64) ^ ((word.bits >> 64) as u64).rotate_left(29);
+        let entry = &mut self.0[(folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ENTRIES.ilog2())) as usize];
+        if entry.word != word.bits {
+            *entry = Entry { word: word.bits, stem: stem_of(word) };
+        }
+        let length = size_of::<u128>() - entry.stem.leading_zeros() as usize / 8;
+        Short { bits: entry.stem, length }
+    }
+}
+
+#[cold]
+fn stem_of(word: Short) -> u128 {
+    let mut bytes = word.bits.to_le_bytes()[..word.length].to_vec();
+    if word.length > 3 {
+        stem(&mut bytes);
+    }
+    // No stem is longer than its word.
+    bytes.resize(size_of::<u128>(), 0);
+    u128::from_le_bytes(*bytes.first_chunk().unwrap_or(&[0; 16]))
+}
+
 /// Stems a word in place.
 pub fn stem(word: &mut Vec<u8>) {
     if let Some((_, root)) = IRREGULAR.iter().find(|(form, _)| form == word) {

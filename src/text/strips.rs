@@ -40,6 +40,40 @@ impl Masks {
     }
 }
 
+/// How many words hold the rows of [`WideMasks`].
+pub const WORDS: usize = 4;
+/// How many rows these are.
+pub const WIDE: usize = WORDS * ROWS;
+
+/// In which of up to [`WIDE`] rows each token stands.
+#[derive(Default)]
+pub struct WideMasks {
+    of: Vec<[u64; WORDS]>,
+}
+
+impl WideMasks {
+    /// Calls `body` with the masks of tokens below `distinct`; `place` says in which word and at which bit a row stands.
+    #[inline]
+    pub fn with<R>(
+        &mut self,
+        rows: &[u32],
+        distinct: usize,
+        place: impl Fn(usize) -> (usize, usize),
+        body: impl FnOnce(&[[u64; WORDS]]) -> R,
+    ) -> Result<R, Error> {
+        grow(&mut self.of, distinct)?;
+        for (row, &token) in rows.iter().enumerate() {
+            let (word, bit) = place(row);
+            self.of[token as usize][word] |= 1 << bit;
+        }
+        let result = body(&self.of);
+        for &token in rows {
+            self.of[token as usize] = [0; WORDS];
+        }
+        Ok(result)
+    }
+}
+
 /// A bit for every column.
 #[derive(Default, Clone)]
 pub struct Bits(Vec<u64>);

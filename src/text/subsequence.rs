@@ -4,7 +4,7 @@
 //! and the first j columns, bit i of v is 0 where L(i + 1, j) = L(i, j) + 1, and one addition moves all of them to the next
 //! column.
 
-use super::strips::{Bits, Masks, ROWS, grow};
+use super::strips::{Bits, Masks, ROWS, WIDE, WORDS, WideMasks, grow};
 use crate::error::Error;
 use crate::parallel::Ticker;
 
@@ -12,6 +12,7 @@ use crate::parallel::Ticker;
 #[derive(Default)]
 pub struct Scratch {
     masks: Masks,
+    wide: WideMasks,
     carries: Bits,
     /// What goes into each strip, for the way back.
     entries: Vec<Bits>,
@@ -28,6 +29,15 @@ impl Scratch {
         distinct: usize,
         ticker: &Ticker<'_>,
     ) -> Result<usize, Error> {
+        if rows.len() <= ROWS {
+            self.masks.reserve(distinct)?;
+            let v = self.masks.with(rows, |masks| alone(masks, columns, |_, _| {}));
+            return Ok(v.count_zeros() as usize);
+        }
+        if rows.len() <= WIDE {
+            let place = |row| (row / ROWS, row % ROWS);
+            return self.wide.with(rows, distinct, place, |masks| wide(masks, columns));
+        }
         self.masks.reserve(distinct)?;
         self.carries.reset(columns.len(), false)?;
         let mut length = 0;
@@ -39,17 +49,37 @@ impl Scratch {
         Ok(length)
     }
 
-    /// Marks the rows of the longest common subsequence that is found from the end: equal tokens are taken, else the step is
-    /// to the column before if that loses nothing and the row above would, else to the row above.
-    pub fn mark(
+    /// Marks the rows of the longest common subsequence with each of some texts.
+    pub fn mark<'a>(
         &mut self,
         rows: &[u32],
-        columns: &[u32],
+        texts: impl Iterator<Item = &'a [u32]>,
         distinct: usize,
         marks: &mut [bool],
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         self.masks.reserve(distinct)?;
+        if rows.len() > ROWS {
+            return { texts }.try_for_each(|columns| self.mark_strips(rows, columns, marks, ticker));
+        }
+        self.masks.with(rows, |masks| {
+            for columns in texts {
+                grow(&mut self.columns, columns.len())?;
+                alone(masks, columns, |at, v| self.columns[at] = v);
+                way_back(rows, columns, &self.columns, 0, (rows.len(), columns.len()), marks);
+                ticker.tick(columns.len())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn mark_strips(
+        &mut self,
+        rows: &[u32],
+        columns: &[u32],
+        marks: &mut [bool],
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
         self.carries.reset(columns.len(), false)?;
         self.entries.clear();
         let strips = rows.len().div_ceil(ROWS);
@@ -70,20 +100,62 @@ impl Scratch {
             let on_the_way = &columns[..column];
             self.masks.with(rows_of_strip, |masks| strip(masks, on_the_way, carries.words(), |at, v| all[at] = v));
             ticker.tick(column)?;
-            while row > first && column > 0 {
-                if rows[row - 1] == columns[column - 1] {
-                    marks[row - 1] = true;
-                    row -= 1;
-                    column -= 1;
-                } else if self.columns[column - 1] >> (row - 1 - first) & 1 == 0 {
-                    column -= 1;
-                } else {
-                    row -= 1;
-                }
-            }
+            (row, column) = way_back(rows, columns, &self.columns, first, (row, column), marks);
         }
         Ok(())
     }
+}
+
+/// Marks the rows of the longest common subsequence that is found from the end: equal tokens are taken, else the step is to
+/// the column before if that loses nothing and the row above would, else to the row above. Goes from a row and a column, whose
+/// number is one more than their index, up to the first row of a strip of which all v are known.
+fn way_back(
+    rows: &[u32],
+    columns: &[u32],
+    all: &[u64],
+    first: usize,
+    (mut row, mut column): (usize, usize),
+    marks: &mut [bool],
+) -> (usize, usize) {
+    while row > first && column > 0 {
+        if rows[row - 1] == columns[column - 1] {
+            marks[row - 1] = true;
+            row -= 1;
+            column -= 1;
+        } else if all[column - 1] >> (row - 1 - first) & 1 == 0 {
+            column -= 1;
+        } else {
+            row -= 1;
+        }
+    }
+    (row, column)
+}
+
+/// Computes the only strip: its last v, and every one on the way. Rows that are none keep their ones.
+#[inline]
+fn alone(masks: &Masks, columns: &[u32], mut each: impl FnMut(usize, u64)) -> u64 {
+    let mut v = !0u64;
+    for (at, &token) in columns.iter().enumerate() {
+        let mask = masks.of(token);
+        v = v.wrapping_add(v & mask) | (v & !mask);
+        each(at, v);
+    }
+    v
+}
+
+/// The length where all rows lie in a few words.
+fn wide(masks: &[[u64; WORDS]], columns: &[u32]) -> usize {
+    let mut v = [!0u64; WORDS];
+    for &token in columns {
+        let mut carry = false;
+        for (v, mask) in v.iter_mut().zip(masks[token as usize]) {
+            let (sum, first) = v.overflowing_add(*v & mask);
+            let (sum, second) = sum.overflowing_add(u64::from(carry));
+            carry = first | second;
+            *v = sum | (*v & !mask);
+        }
+    }
+    v.iter().map(|v| v.count_zeros() as usize).sum()
 }
 
 /// Computes a strip: its last v, and every one on the way. `carries` goes in from the strip above, and comes out for the next.
@@ -170,7 +242,7 @@ mod tests {
                 let length = scratch.length(rows, columns, *distinct, ticker).unwrap();
                 assert_eq!(length, table(rows, columns)[rows.len()][columns.len()]);
                 let mut marks = vec![false; rows.len()];
-                scratch.mark(rows, columns, *distinct, &mut marks, ticker).unwrap();
+                scratch.mark(rows, std::iter::once(&columns[..]), *distinct, &mut marks, ticker).unwrap();
                 assert_eq!(marks, marked(rows, columns));
             }
         });

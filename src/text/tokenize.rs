@@ -1,11 +1,13 @@
 //! From text to tokens: sacrebleu's tokenizers, rouge-score's, and jiwer's words and characters.
 //!
-//! Each is one pass over the bytes of the UTF-8 text. They hand over slices of the text (or of a small buffer), in order,
-//! and never an empty one.
+//! They hand over slices of the UTF-8 text, in order, and never an empty one.
 
 use std::borrow::Cow;
 
-use super::stem::stem;
+use super::spans::{Rule, Spans};
+use super::stem::{Stems, stem};
+use super::tokens::Pair;
+use super::vocabulary::Short;
 
 /// How BLEU cuts a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,28 +34,42 @@ impl Tokenizer {
         }
     }
 
-    /// Hands the tokens of a text over, one after another.
-    pub fn tokens(self, text: &str, token: impl FnMut(&[u8])) {
-        match self {
-            Self::Mteval13a => mteval_13a(text, token),
-            Self::None => words(text, token),
-            Self::Char => characters(text, token),
+    /// Reads the tokens of a text.
+    pub fn read(self, text: &str, pair: &mut Pair) {
+        let rule = match self {
+            Self::Mteval13a => Rule::Mteval13a,
+            Self::None => Rule::Words,
+            Self::Char => return characters(text, |token| pair.token(token)),
+        };
+        let mut spans = std::mem::take(&mut pair.spans);
+        let text = find(rule, text, &mut spans);
+        for (start, end) in spans.iter() {
+            pair.token_within(text.as_bytes(), start, end);
         }
+        pair.spans = spans;
     }
 }
 
-/// The tokenizer of mteval-v13a.
+/// Finds the tokens of a text, or of the text that it stands for.
 ///
-/// Its definition is four regular expressions that put spaces around: (1) each of the [`SYMBOLS`]; (2) a full stop or comma
-/// after anything but a digit; (3) one before anything but a digit; (4) a hyphen after a digit. A match of (2) takes its
-/// stop and the character before it, and matches do not overlap: in a run of stops and commas it finds every second one,
-/// starting with the first unless a digit stands before the run. (3) then finds all others, unless a digit follows, which
-/// only the last of the run can have. So one pass that looks at runs as a whole does the same.
-fn mteval_13a(text: &str, token: impl FnMut(&[u8])) {
-    symbols_apart(&without_markup(trim_end(text)), token);
+/// The 13a tokenizer is defined by four regular expressions that put spaces around: (1) each of the [`SYMBOLS`]; (2) a full stop or comma after anything but a digit; (3)
+/// one before anything but a digit; (4) a hyphen after a digit. A match of (2) takes its stop and the character before it, and
+/// matches do not overlap: in a run of stops and commas it finds every second one, starting with the first unless a digit
+/// stands before the run. (3) then finds all others, unless a digit follows, which only the last of the run can have.
+fn find<'a>(rule: Rule, text: &'a str, spans: &mut Spans) -> Cow<'a, str> {
+    let whole = match spans.find(rule, text.as_bytes()) {
+        true if rule == Rule::Mteval13a => rewritten(trim_end(text), MARKUP.iter().chain(&ENTITIES)),
+        true => rewritten(text, &LOWER_CASE),
+        false => Cow::Borrowed(text),
+    };
+    if let Cow::Owned(whole) = &whole {
+        spans.find(rule, whole.as_bytes());
+    }
+    whole
 }
 
-/// The four expressions of [`mteval_13a`], and then whitespace.
+/// The four expressions, and then whitespace, one byte after another. As no match takes a part of a run only, one pass that
+/// looks at runs as a whole does the same.
 pub(super) fn symbols_apart(text: &str, mut token: impl FnMut(&[u8])) {
     let bytes = text.as_bytes();
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
@@ -102,12 +118,13 @@ pub(super) fn symbols_apart(text: &str, mut token: impl FnMut(&[u8])) {
 pub(super) const SYMBOLS: &[u8] = b"{|}~[\\]^_`!\"#$%&()*+:;<=>?@/";
 
 /// What mteval-v13a takes out of a text first: one thing after another, so `&amp;lt;` ends as `<`.
-fn without_markup(text: &str) -> Cow<'_, str> {
-    rewritten(text, [("<skipped>", ""), ("-\n", "")].iter().chain(&ENTITIES))
-}
+const MARKUP: [(&str, &str); 2] = [("<skipped>", ""), ("-\n", "")];
 
 /// What stands for characters of markup.
 pub(super) const ENTITIES: [(&str, &str); 4] = [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")];
+
+/// The two characters beyond ASCII whose lower case begins in ASCII: the Kelvin sign, and İ, which becomes i and a dot above.
+const LOWER_CASE: [(&str, &str); 2] = [("\u{212a}", "k"), ("\u{130}", "i\u{307}")];
 
 /// Replaces one thing after another.
 pub(super) fn rewritten<'a>(text: &'a str, changes: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Cow<'a, str> {
@@ -173,35 +190,39 @@ pub fn all_characters(text: &str, mut token: impl FnMut(&[u8])) {
 }
 
 /// rouge-score's tokens: runs of ASCII letters and digits of the text in lower case; with `stems`, those of more than three
-/// letters are stemmed. `buffer` holds the token under way.
-///
-/// Two characters beyond ASCII have a lower case that begins in ASCII: the Kelvin sign becomes k, and İ becomes i and a dot
-/// above, which separates.
-pub fn alphanumeric(text: &str, stems: bool, buffer: &mut Vec<u8>, mut token: impl FnMut(&[u8])) {
-    buffer.clear();
-    let mut end = |buffer: &mut Vec<u8>| {
-        if stems && buffer.len() > 3 {
-            stem(buffer);
-        }
-        hand_over(buffer, &mut token);
-        buffer.clear();
-    };
-    for (at, &byte) in text.as_bytes().iter().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' => buffer.push(byte),
-            b'A'..=b'Z' => buffer.push(byte.to_ascii_lowercase()),
-            0xe2 if text[at..].starts_with('\u{212a}') => buffer.push(b'k'),
-            // The rest of a character that was looked at as a whole.
-            0x80..=0xbf => {}
-            _ => {
-                if byte == 0xc4 && text[at..].starts_with('\u{130}') {
-                    buffer.push(b'i');
+/// letters are stemmed.
+pub fn read_alphanumeric(text: &str, mut stems: Option<&mut Stems>, pair: &mut Pair) {
+    let mut spans = std::mem::take(&mut pair.spans);
+    let text = find(Rule::Alphanumeric, text, &mut spans);
+    let text = text.as_bytes();
+    for (start, end) in spans.iter() {
+        match (Short::of(text, start, end).map(Short::lowercase), &mut stems) {
+            (Some(token), None) => pair.short(token),
+            (Some(token), Some(stems)) => pair.short(stems.of(token)),
+            (None, stems) => {
+                let mut token = text[start..end].to_ascii_lowercase();
+                if stems.is_some() {
+                    stem(&mut token);
                 }
-                end(buffer);
+                pair.token(&token);
             }
         }
     }
-    end(buffer);
+    pair.spans = spans;
+}
+
+/// The same tokens as strings.
+pub fn alphanumeric(text: &str, stems: bool) -> Vec<String> {
+    let mut spans = Spans::default();
+    let text = find(Rule::Alphanumeric, text, &mut spans);
+    let token = |(start, end): (usize, usize)| {
+        let mut token = text.as_bytes()[start..end].to_ascii_lowercase();
+        if stems && token.len() > 3 {
+            stem(&mut token);
+        }
+        String::from_utf8_lossy(&token).into_owned()
+    };
+    spans.iter().map(token).collect()
 }
 
 /// Hands a token over unless it is empty.
@@ -227,7 +248,7 @@ fn is_whitespace(character: char) -> bool {
 }
 
 /// How many bytes the whitespace character at the beginning takes; 0 if there is none.
-fn whitespace(bytes: &[u8]) -> usize {
+pub(super) fn whitespace(bytes: &[u8]) -> usize {
     match bytes {
         [b'\t'..=b'\r' | 0x1c..=b' ', ..] => 1,
         // All others begin with one of four bytes: U+0085 and U+00A0; U+1680; U+2000 to U+205F; U+3000.
@@ -245,9 +266,9 @@ mod tests {
     use super::*;
 
     fn cut(tokenizer: Tokenizer, text: &str) -> Vec<String> {
-        let mut all = vec![];
-        tokenizer.tokens(text, |token| all.push(String::from_utf8(token.to_vec()).unwrap()));
-        all
+        let mut pair = Pair::default();
+        tokenizer.read(text, &mut pair);
+        pair.spelled()
     }
 
     fn collect(read: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<String> {
@@ -302,7 +323,12 @@ mod tests {
 
     #[test]
     fn rouge_keeps_ascii_letters_and_digits() {
-        let read = |text: &str, stems| collect(|sink| alphanumeric(text, stems, &mut vec![], sink));
+        let read = |text: &str, stems: bool| {
+            let mut pair = Pair::default();
+            read_alphanumeric(text, stems.then(Stems::default).as_mut(), &mut pair);
+            assert_eq!(alphanumeric(text, stems), pair.spelled());
+            pair.spelled()
+        };
         assert_eq!(read("The CAF\u{c9}s_are 2nd!", false), ["the", "caf", "s", "are", "2nd"]);
         assert_eq!(read("\u{212a}elvin \u{130}zmir \u{43c}\u{438}\u{440}", false), ["kelvin", "i", "zmir"]);
         assert_eq!(read("running was skies", true), ["run", "was", "sky"]);

@@ -3,9 +3,9 @@
 //! Only equality of tokens counts, and only within one pair, so every pair has numbers of its own, given in the order of
 //! first appearance. Strings and token ids take the same way: a token is its bytes.
 
-use std::hash::{BuildHasher, RandomState};
-
 use super::WORK_PER_BYTE;
+use super::spans::Spans;
+use super::vocabulary::{Short, Vocabulary};
 use crate::error::Error;
 use crate::parallel::Ticker;
 
@@ -63,9 +63,7 @@ impl Texts {
         match self {
             Self::Strings(arena) => read(&arena.items[arena.range(index)], pair),
             Self::Ids(arena) => {
-                for id in &arena.items[arena.range(index)] {
-                    pair.token(&id.to_le_bytes());
-                }
+                pair.ids(&arena.items[arena.range(index)]);
             }
         }
         pair.end_text();
@@ -195,10 +193,12 @@ pub struct Pair {
     set: Option<usize>,
     /// What a tokenizer needs while it reads.
     pub buffer: Vec<u8>,
+    pub(super) spans: Spans,
 }
 
 impl Pair {
     /// Appends a token to the text under way.
+    #[inline]
     pub fn token(&mut self, bytes: &[u8]) {
         let number = match self.set {
             None => self.vocabulary.number(bytes),
@@ -210,6 +210,33 @@ impl Pair {
     /// Whether the text under way is a reference.
     pub fn reads_reference(&self) -> bool {
         self.set.is_none()
+    }
+
+    /// Appends a token that is short.
+    #[inline]
+    pub fn short(&mut self, token: Short) {
+        let number = match self.set {
+            None => self.vocabulary.number_of_short(token),
+            Some(_) => self.vocabulary.find_short(token).unwrap_or(self.vocabulary.len() as u32),
+        };
+        self.tokens.push(number);
+    }
+
+    /// Appends the token that is the bytes `start..end` of a text.
+    #[inline]
+    pub fn token_within(&mut self, text: &[u8], start: usize, end: usize) {
+        match Short::of(text, start, end) {
+            Some(token) => self.short(token),
+            None => self.token(&text[start..end]),
+        }
+    }
+
+    /// Appends tokens that are integers.
+    fn ids(&mut self, ids: &[i64]) {
+        self.tokens.reserve(ids.len());
+        for &id in ids {
+            self.short(Short::of_integer(id as u64));
+        }
     }
 
     /// Ends a line of the text under way.
@@ -266,6 +293,12 @@ impl Pair {
         (0..self.text_ends.len()).map(|index| self.text(index).tokens())
     }
 
+    /// The tokens of the references.
+    #[cfg(test)]
+    pub(super) fn spelled(&self) -> Vec<String> {
+        self.tokens.iter().map(|&number| self.vocabulary.spelled(number)).collect()
+    }
+
     fn text(&self, index: usize) -> Text<'_> {
         let first_line = if index == 0 { 0 } else { self.text_ends[index - 1] };
         let start = if first_line == 0 { 0 } else { self.line_ends[first_line - 1] };
@@ -295,167 +328,9 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Gives equal tokens equal numbers: 0, 1, 2, … in the order of first appearance.
-///
-/// A hash table with open addressing. Hashes only say where to look: tokens are compared byte by byte. The seed is
-/// random, so that nobody can write a text whose tokens all land in one place; the numbers do not depend on it.
-pub struct Vocabulary {
-    /// The number of the token there, plus 1; 0 where there is none. A power of two, at least twice the tokens.
-    slots: Vec<u32>,
-    /// Where in `slots` each token is.
-    places: Vec<usize>,
-    hashes: Vec<u64>,
-    /// The tokens, end to end.
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    /// The same as `slots` for tokens of one byte, which texts in characters are full of.
-    of_byte: [u32; 256],
-    seed: u64,
-}
-
-const LEAST_SLOTS: usize = 64;
-
-impl Default for Vocabulary {
-    fn default() -> Self {
-        let seed = RandomState::new().hash_one(0u8);
-        let slots = vec![0; LEAST_SLOTS];
-        Self { slots, places: vec![], hashes: vec![], bytes: vec![], ends: vec![], of_byte: [0; 256], seed }
-    }
-}
-
-impl Vocabulary {
-    /// The number of a token, which is a new one where the token was not known.
-    #[inline]
-    pub fn number(&mut self, token: &[u8]) -> u32 {
-        if let Some(known) = self.find_byte(token) {
-            return known;
-        }
-        let hash = self.hash(token);
-        let number = self.look(token, hash).unwrap_or_else(|place| self.add(token, hash, place));
-        if let [byte] = token {
-            self.of_byte[*byte as usize] = number + 1;
-        }
-        number
-    }
-
-    /// The number of a token that is known.
-    #[inline]
-    pub fn find(&self, token: &[u8]) -> Option<u32> {
-        if token.len() == 1 { self.find_byte(token) } else { self.look(token, self.hash(token)).ok() }
-    }
-
-    #[inline]
-    fn find_byte(&self, token: &[u8]) -> Option<u32> {
-        if let [byte] = token { self.of_byte[*byte as usize].checked_sub(1) } else { None }
-    }
-
-    /// How many tokens are known.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The number of a token, or where it would have its place.
-    #[inline]
-    fn look(&self, token: &[u8], hash: u64) -> Result<u32, usize> {
-        let mask = self.slots.len() - 1;
-        let mut place = hash as usize & mask;
-        while let Some(known) = self.slots[place].checked_sub(1) {
-            if self.hashes[known as usize] == hash && self.token(known as usize) == token {
-                return Ok(known);
-            }
-            place = (place + 1) & mask;
-        }
-        Err(place)
-    }
-
-    /// Forgets all tokens; takes time for those only that there are.
-    pub fn clear(&mut self) {
-        for place in self.places.drain(..) {
-            self.slots[place] = 0;
-        }
-        self.hashes.clear();
-        self.of_byte.fill(0);
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    fn token(&self, number: usize) -> &[u8] {
-        let start = if number == 0 { 0 } else { self.ends[number - 1] };
-        &self.bytes[start..self.ends[number]]
-    }
-
-    fn add(&mut self, token: &[u8], hash: u64, place: usize) -> u32 {
-        let number = self.ends.len() as u32;
-        self.slots[place] = number + 1;
-        self.places.push(place);
-        self.hashes.push(hash);
-        self.bytes.extend_from_slice(token);
-        self.ends.push(self.bytes.len());
-        if 2 * self.places.len() > self.slots.len() {
-            self.grow();
-        }
-        number
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let mask = 4 * self.slots.len() - 1;
-        self.slots = vec![0; mask + 1];
-        for (number, (&hash, home)) in self.hashes.iter().zip(&mut self.places).enumerate() {
-            let mut place = hash as usize & mask;
-            while self.slots[place] != 0 {
-                place = (place + 1) & mask;
-            }
-            self.slots[place] = number as u32 + 1;
-            *home = place;
-        }
-    }
-
-    /// Eight bytes at a time: mixed by a product of 128 bits whose halves are folded together.
-    #[inline]
-    fn hash(&self, token: &[u8]) -> u64 {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15; // 2⁶⁴ over the golden ratio
-        let mix = |state: u64, word: u64| {
-            let product = u128::from(state ^ word) * u128::from(self.seed | 1);
-            ((product as u64) ^ (product >> 64) as u64).wrapping_mul(ODD)
-        };
-        let (words, rest) = token.as_chunks::<8>();
-        let state = words
-            .iter()
-            .fold(token.len() as u64 ^ self.seed.rotate_left(32), |state, &word| mix(state, u64::from_le_bytes(word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let state = mix(state, u64::from_le_bytes(last));
-        state ^ state >> 32
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn equal_tokens_have_equal_numbers() {
-        let mut vocabulary = Vocabulary::default();
-        for round in 0..3 {
-            let count = [20_000u64, 10, 300][round];
-            for token in 0..count {
-                assert_eq!(vocabulary.number(&token.to_le_bytes()), token as u32);
-            }
-            for token in (0..count).rev() {
-                assert_eq!(vocabulary.number(&token.to_le_bytes()), token as u32);
-            }
-            // The same bytes with zeros after them are another token.
-            assert_eq!(vocabulary.number(b""), count as u32);
-            assert_eq!(vocabulary.number(b"\0"), count as u32 + 1);
-            vocabulary.clear();
-        }
-    }
 
     #[test]
     fn a_pair_is_taken_apart_again() {
