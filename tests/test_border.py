@@ -67,6 +67,8 @@ SIGNATURES = {
     "ctc_greedy_decode": "(logits, input_lengths=None, *, blank=0, scores='logits', layout='NTC', spans=False)",
     "ctc_beam_decode": """(logits, input_lengths=None, *, blank=0, scores='logits', layout='NTC', beam_width=16,
         n_best=1, token_scores=None)""",
+    "mbr": """(candidates, *, utility, weights=None, references=None, lengths=None, reference_lengths=None, eos_id=None,
+        pad_id=None)""",
 }
 PUBLIC = {
     *SIGNATURES,
@@ -75,6 +77,8 @@ PUBLIC = {
     "Ter",
     "Rouge",
     "ErrorRate",
+    "MbrChoice",
+    "PreparedReferences",
     "Alignment",
     "Feasibility",
     "Hypothesis",

@@ -7,7 +7,7 @@ use seqloss_rs::parallel::Watch;
 use seqloss_rs::text::bleu::Bleu;
 use seqloss_rs::text::error_rate::ErrorRate;
 use seqloss_rs::text::rouge::Rouge;
-use seqloss_rs::text::tokens::{Arena, Pairs, Texts};
+use seqloss_rs::text::tokens::{Arena, Pairs, TextSets, Texts};
 use seqloss_rs::text::{Level, Metric, scores, statistics};
 
 /// A sample: a hypothesis and its references.
@@ -60,7 +60,8 @@ fn pairs_of_ids(samples: &[Sample<i64>]) -> Pairs {
     };
     let counts: Vec<usize> = samples.iter().map(|(_, references)| references.len()).collect();
     let hypotheses = arena(samples.iter().map(|(hypothesis, _)| hypothesis).collect());
-    Pairs::new(hypotheses, arena(samples.iter().flat_map(|(_, references)| references).collect()), &counts, 1).unwrap()
+    let references = arena(samples.iter().flat_map(|(_, references)| references).collect());
+    Pairs::new(hypotheses, TextSets::new("references", references, &counts).unwrap().into(), 1).unwrap()
 }
 
 fn pairs_of_strings(samples: &[(String, Vec<String>)]) -> Pairs {
@@ -71,7 +72,8 @@ fn pairs_of_strings(samples: &[(String, Vec<String>)]) -> Pairs {
     };
     let counts: Vec<usize> = samples.iter().map(|(_, references)| references.len()).collect();
     let hypotheses = arena(samples.iter().map(|(hypothesis, _)| hypothesis).collect());
-    Pairs::new(hypotheses, arena(samples.iter().flat_map(|(_, references)| references).collect()), &counts, 1).unwrap()
+    let references = arena(samples.iter().flat_map(|(_, references)| references).collect());
+    Pairs::new(hypotheses, TextSets::new("references", references, &counts).unwrap().into(), 1).unwrap()
 }
 
 fn rows<M: Metric>(metric: &M, pairs: &Pairs) -> Vec<Vec<i64>> {

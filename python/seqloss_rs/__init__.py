@@ -29,6 +29,7 @@ from .forecast import crps, interval_coverage, mase, rmse, rmsse, wape
 from .gradient import value_and_grad
 from .losses import cross_entropy_loss, ctc_loss, reinforce_loss
 from .machine import get_num_threads, set_num_threads, show_config
+from .mbr import MbrChoice, mbr
 from .metrics import (
     AnswerScore,
     Bleu,
@@ -40,6 +41,7 @@ from .metrics import (
     GleuScore,
     NltkBleu,
     NltkBleuScore,
+    PreparedReferences,
     Rouge,
     RougeScore,
     Ter,
@@ -86,8 +88,10 @@ __all__ = [
     "InternalError",
     "LabelPosteriors",
     "LossSum",
+    "MbrChoice",
     "NltkBleu",
     "NltkBleuScore",
+    "PreparedReferences",
     "ReliabilityBins",
     "Rouge",
     "RougeScore",
@@ -121,6 +125,7 @@ __all__ = [
     "mae_loss",
     "mape_loss",
     "mase",
+    "mbr",
     "mse_loss",
     "msle_loss",
     "perplexity",

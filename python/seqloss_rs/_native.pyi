@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base
 __all__ = [
     "InternalError",
     "LossSum",
+    "PreparedTexts",
     "Segments",
     "TextMetric",
     "__version__",
@@ -27,10 +28,13 @@ __all__ = [
     "gaussian_nll_loss",
     "gleu",
     "interval_coverage",
+    "minimum_bayes_risk",
     "nltk_bleu",
     "num_threads",
+    "pairwise",
     "pointwise_loss",
     "policy_gradient_logits",
+    "prefix_scores",
     "reinforce_loss",
     "rouge",
     "rouge_scores",
@@ -74,8 +78,14 @@ class Segments:
     def swapped(self, /, other: Segments, coins: Any, trials: Any) -> Any: ...
 
 @final
+class PreparedTexts:
+    def __len__(self, /) -> int: ...
+    def lists(self, /) -> Any: ...
+
+@final
 class TextMetric:
     def corpus(self, /, hypotheses: Any, references: Any, layout: Any) -> Any: ...
+    def prepare(self, /, references: Any, layout: Any) -> Any: ...
     def loss(self, /, hypotheses: Any, references: Any, layout: Any, reduction: Any, normalizer: Any) -> Any: ...
     def score_statistics(self, /, rows: Any) -> Any: ...
     def scores_of_rows(self, /, rows: Any) -> Any: ...
@@ -184,7 +194,9 @@ def gaussian_nll_loss(
     argnums: Any = 0,
 ) -> Any: ...
 def interval_coverage(lower: Any, upper: Any, targets: Any, lengths: Any, mask: Any, weights: Any, nan: Any) -> Any: ...
+def minimum_bayes_risk(metric: Any, candidates: Any, references: Any, weights: Any, layout: Any) -> Any: ...
 def num_threads() -> Any: ...
+def pairwise(metric: Any, hypotheses: Any, references: Any, layout: Any) -> Any: ...
 def pointwise_loss(
     curve: Any,
     gradient: Any,
@@ -198,6 +210,7 @@ def pointwise_loss(
     normalizer: Any,
     **parameters: Any,
 ) -> Any: ...
+def prefix_scores(metric: Any, hypotheses: Any, references: Any, layout: Any, prefix: Any) -> Any: ...
 def reinforce_loss(
     gradient: Any,
     logits: Any,

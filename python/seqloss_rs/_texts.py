@@ -21,6 +21,7 @@ Variant: TypeAlias = Literal[
     "rouge1", "rouge2", "rouge3", "rouge4", "rouge5", "rouge6", "rouge7", "rouge8", "rouge9", "rougeL", "rougeLsum"
 ]
 Unit: TypeAlias = Literal["word", "char"]
+Prefix: TypeAlias = bool | Literal["shaped"]
 TextReduction: TypeAlias = (
     Literal["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean", "corpus"] | _native.LossSum
 )

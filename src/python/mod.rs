@@ -5,12 +5,14 @@
 mod answer;
 mod arguments;
 mod array;
+mod collect;
 mod corpora;
 mod ctc;
 mod decoding;
 mod error;
 mod fork;
 mod losses;
+mod matrix;
 mod pointwise;
 mod resample;
 mod sum;
@@ -100,6 +102,8 @@ mod _native {
     #[pymodule_export]
     use super::losses::{cross_entropy_loss, policy_gradient_logits, reinforce_loss, token_log_probs};
     #[pymodule_export]
+    use super::matrix::{minimum_bayes_risk, pairwise, prefix_scores};
+    #[pymodule_export]
     use super::pointwise::{gaussian_nll_loss, interval_coverage, pointwise_loss};
     #[pymodule_export]
     use super::resample::Segments;
@@ -109,6 +113,8 @@ mod _native {
     use super::text::{TextMetric, answers, bleu, chrf, error_rate, gleu, nltk_bleu, rouge, ter};
     #[pymodule_export]
     use super::text_details::{error_rate_align, rouge_scores, rouge_tokens};
+    #[pymodule_export]
+    use super::texts::PreparedTexts;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyTuple};
 
 use super::arguments::{flag, integer, integer_array, number, reducer, word};
-use super::texts::{self, Read};
+use super::texts::{self, PreparedTexts, Read};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::Integers;
@@ -170,7 +170,7 @@ impl TextMetric {
     ) -> PyResult<Object<'py>> {
         guarded(|| {
             let reducer = reducer(reduction, normalizer, TEXT)?;
-            let Read { pairs, axes } = self.read(hypotheses, references, layout)?;
+            let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let reduced = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
                 let rows = statistics(metric, &pairs, watch)?;
                 let losses = match reducer.reduction() {
@@ -197,7 +197,7 @@ impl TextMetric {
         layout: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Object<'py>> {
         guarded(|| {
-            let Read { pairs, axes } = self.read(hypotheses, references, layout)?;
+            let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
                 Ok(scores(metric, &statistics(metric, &pairs, watch)?))
             }))?;
@@ -217,10 +217,19 @@ impl TextMetric {
         layout: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Object<'py>> {
         guarded(|| {
-            let Read { pairs, axes } = self.read(hypotheses, references, layout)?;
+            let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let rows = self.rows(py, &pairs)?;
             let axes = [&axes[..], &[self.width()]].concat();
             Ok(rows.into_pyarray(py).reshape(axes)?.into_any())
+        })
+    }
+
+    /// References that are read once for many calls.
+    fn prepare<'py>(&self, references: &Object<'py>, layout: Option<&Bound<'py, PyDict>>) -> PyResult<PreparedTexts> {
+        guarded(|| {
+            let prepared = PreparedTexts::new("references", references, layout)?;
+            self.suits(prepared.are_ids())?;
+            Ok(prepared)
         })
     }
 
@@ -329,6 +338,12 @@ impl TextMetric {
         layout: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Read> {
         let read = texts::read(hypotheses, references, layout)?;
+        self.suits(read.pairs.are_ids() && !read.pairs.is_empty())?;
+        Ok(read)
+    }
+
+    /// Complains of token ids where an option needs strings.
+    pub(super) fn suits(&self, are_ids: bool) -> Result<(), Error> {
         let wants_strings = match &self.0 {
             Kind::Bleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
             Kind::Chrf(chrf) => chrf.wants_strings(),
@@ -339,14 +354,13 @@ impl TextMetric {
             Kind::ErrorRate(rate) => rate.wants_strings(),
             Kind::Answers(_) => None,
         };
-        if let Some(wants_strings) = wants_strings
-            && read.pairs.are_ids()
-            && !read.pairs.is_empty()
-        {
-            let message = format!("{wants_strings}, which goes with strings, and hypotheses are token ids");
-            return Err(Error::Value(message).into());
+        match wants_strings {
+            Some(wants_strings) if are_ids => {
+                let message = format!("{wants_strings}, which goes with strings, and hypotheses are token ids");
+                Err(Error::Value(message))
+            }
+            _ => Ok(()),
         }
-        Ok(read)
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn rouge_scores<'py>(
     guarded(|| {
         let metrics: Vec<_> = metrics.iter().map(Bound::cast_into).collect::<Result<_, _>>()?;
         let Some(first) = metrics.first().map(Bound::<TextMetric>::get) else { return Ok(vec![]) };
-        let Read { pairs, axes } = first.read(hypotheses, references, layout)?;
+        let Read { pairs, axes, .. } = first.read(hypotheses, references, layout)?;
         let rouge = |metric: &Bound<'_, TextMetric>| {
             let Kind::Rouge(rouge) = &metric.get().0 else { unreachable!("these are variants of ROUGE") };
             rouge.clone()
@@ -66,7 +66,7 @@ pub(super) fn error_rate_align<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let Kind::ErrorRate(rate) = &metric.0 else { unreachable!("only ErrorRate aligns") };
-        let Read { pairs, axes } = metric.read(hypotheses, references, layout)?;
+        let Read { pairs, axes, .. } = metric.read(hypotheses, references, layout)?;
         let Alignments { rows, offsets, references, counts } =
             enter(py, work(&pairs), |watch| rate.align(&pairs, watch))?;
         let axes_of_rows = [rows.len(), 5];

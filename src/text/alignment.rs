@@ -115,6 +115,10 @@ impl Edge {
         self.rises.reset(columns, true)?;
         self.falls.reset(columns, false)
     }
+
+    fn words(&mut self) -> [&mut [u64]; 2] {
+        [self.rises.words(), self.falls.words()]
+    }
 }
 
 /// A column of a strip.
@@ -182,6 +186,54 @@ impl Scratch {
         Ok(())
     }
 
+    /// The distances of all beginnings of one text to the whole of another, whose tokens are below `distinct`.
+    pub fn distances_of_beginnings(
+        &mut self,
+        rows: &[u32],
+        columns: &[u32],
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<Vec<usize>, Error> {
+        self.masks.reserve(distinct)?;
+        self.distances(rows, columns, ticker)
+    }
+
+    /// The distances of one text to each of many others.
+    pub fn distances_to_all<'a>(
+        &mut self,
+        rows: &[u32],
+        columns: &(impl Iterator<Item = &'a [u32]> + Clone),
+        distinct: usize,
+        distances: &mut [u32],
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        self.masks.reserve(distinct)?;
+        // Each text begins with a word of its own.
+        let words = |columns: &[u32]| columns.len().div_ceil(64);
+        self.edge.reset(64 * columns.clone().map(words).sum::<usize>())?;
+        for (distance, columns) in distances.iter_mut().zip(columns.clone()) {
+            *distance = columns.len() as u32;
+        }
+        for rows in rows.chunks(ROWS) {
+            let [mut rises, mut falls] = self.edge.words();
+            let in_strip = !0 >> (ROWS - rows.len());
+            self.masks.with(rows, |masks| {
+                for (columns, distance) in columns.clone().zip(&mut *distances) {
+                    let (own_rises, rest) = std::mem::take(&mut rises).split_at_mut(words(columns));
+                    rises = rest;
+                    let (own_falls, rest) = std::mem::take(&mut falls).split_at_mut(words(columns));
+                    falls = rest;
+                    let column = strip(masks, columns, [own_rises, own_falls], |_, _| {});
+                    *distance += (column.rises & in_strip).count_ones();
+                    *distance -= (column.falls & in_strip).count_ones();
+                    ticker.tick(columns.len())?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// The distances of all beginnings of the reference to the whole hypothesis.
     fn distances(&mut self, reference: &[u32], hypothesis: &[u32], ticker: &Ticker<'_>) -> Result<Vec<usize>, Error> {
         let mut distances = vec![];
@@ -189,7 +241,7 @@ impl Scratch {
         distances[0] = hypothesis.len();
         self.edge.reset(hypothesis.len())?;
         for (rows, distances_of_strip) in reference.chunks(ROWS).zip((0..).step_by(ROWS)) {
-            let column = self.masks.with(rows, |masks| strip(masks, hypothesis, &mut self.edge, |_, _| {}));
+            let column = self.masks.with(rows, |masks| strip(masks, hypothesis, self.edge.words(), |_, _| {}));
             ticker.tick(hypothesis.len())?;
             for row in 0..rows.len() {
                 let step = (column.rises >> row & 1) as usize;
@@ -215,7 +267,7 @@ impl Scratch {
         for (index, rows) in reference.chunks(ROWS).enumerate() {
             self.entries.push(self.edge.clone());
             if index + 1 < strips {
-                self.masks.with(rows, |masks| strip(masks, hypothesis, &mut self.edge, |_, _| {}));
+                self.masks.with(rows, |masks| strip(masks, hypothesis, self.edge.words(), |_, _| {}));
                 ticker.tick(hypothesis.len())?;
             }
         }
@@ -225,7 +277,7 @@ impl Scratch {
             let rows = &reference[first..reference.len().min(first + ROWS)];
             let columns = &mut self.columns;
             self.masks.with(rows, |masks| {
-                strip(masks, &hypothesis[..column], edge, |at, column| columns[at] = column);
+                strip(masks, &hypothesis[..column], edge.words(), |at, column| columns[at] = column);
             });
             ticker.tick(column)?;
             while row > first && column > 0 {
@@ -254,9 +306,14 @@ impl Scratch {
 /// Computes a strip: its last column, and every one on the way. `edge` goes in from the strip above, and comes out for the
 /// next.
 #[inline]
-fn strip(masks: &Masks, hypothesis: &[u32], edge: &mut Edge, mut each: impl FnMut(usize, Column)) -> Column {
+fn strip(
+    masks: &Masks,
+    hypothesis: &[u32],
+    [rises, falls]: [&mut [u64]; 2],
+    mut each: impl FnMut(usize, Column),
+) -> Column {
     let mut column = Column { rises: !0, falls: 0 };
-    let edges = edge.rises.words().iter_mut().zip(edge.falls.words());
+    let edges = rises.iter_mut().zip(falls);
     for (index, (tokens, (edge_rises, edge_falls))) in hypothesis.chunks(64).zip(edges).enumerate() {
         let (mut out_rises, mut out_falls) = (0, 0);
         for (bit, &token) in tokens.iter().enumerate() {

@@ -101,6 +101,16 @@ impl Bleu {
         self.lowercase
     }
 
+    /// Writes what follows from lengths into a row: all but the matches.
+    pub(super) fn lengths(&self, hypothesis: usize, references: impl Iterator<Item = usize>, row: &mut [i64]) {
+        let closest = references.min_by_key(|&reference| (reference.abs_diff(hypothesis), reference));
+        row[0] = hypothesis as i64;
+        row[1] = closest.unwrap_or_default() as i64;
+        for (shorter, total) in row[2 + self.max_order..].iter_mut().enumerate() {
+            *total = hypothesis.saturating_sub(shorter) as i64;
+        }
+    }
+
     /// The score of a row with its parts.
     pub fn parts(&self, row: &[i64], level: Level) -> Parts {
         let (lengths, counts) = row.split_at(2);
@@ -154,17 +164,10 @@ impl Metric for Bleu {
     }
 
     fn count(&self, pair: &Pair, row: &mut [i64], scratch: &mut Self::Scratch, _: &Ticker<'_>) -> Result<(), Error> {
-        let (hypothesis, references) = (pair.hypothesis().tokens(), pair.references().map(Text::tokens));
-        let length = hypothesis.len();
-        let closest =
-            references.clone().map(<[u32]>::len).min_by_key(|&reference| (reference.abs_diff(length), reference));
-        let (lengths, counts) = row.split_at_mut(2);
-        let (matches, totals) = counts.split_at_mut(self.max_order);
-        lengths.copy_from_slice(&[length as i64, closest.unwrap_or_default() as i64]);
-        for (shorter, total) in totals.iter_mut().enumerate() {
-            *total = length.saturating_sub(shorter) as i64;
-        }
-        clipped_matches(hypothesis, references, pair.distinct(), matches, scratch)
+        let references = pair.references().map(Text::tokens);
+        self.lengths(pair.hypothesis().tokens().len(), references.clone().map(<[u32]>::len), row);
+        let matches = &mut row[2..2 + self.max_order];
+        clipped_matches(pair.hypothesis().tokens(), references, pair.distinct(), matches, scratch)
     }
 
     fn check(&self, row: &[i64]) -> Result<(), String> {

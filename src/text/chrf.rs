@@ -21,8 +21,8 @@ const EPSILON: f64 = 1e-16;
 /// How chrF is computed.
 #[derive(Debug, Clone)]
 pub struct Chrf {
-    char_order: usize,
-    word_order: usize,
+    pub(super) char_order: usize,
+    pub(super) word_order: usize,
     beta: f64,
     lowercase: bool,
     whitespace: bool,
@@ -59,8 +59,27 @@ impl Chrf {
         if self.lowercase { Some("lowercase is True") } else { (self.word_order > 0).then_some("word_order is not 0") }
     }
 
+    /// Makes a row of the matches of all orders, and of how many characters and words both texts have.
+    pub(super) fn fill(
+        &self,
+        hypothesis: [usize; 2],
+        reference: [usize; 2],
+        matches: impl Iterator<Item = i64>,
+        row: &mut Vec<i64>,
+    ) {
+        row.clear();
+        let orders = (0..self.char_order).map(|shorter| (0, shorter));
+        let orders = orders.chain((0..self.word_order).map(|shorter| (1, shorter)));
+        for ((part, shorter), matches) in orders.zip(matches) {
+            let [hypothesis, reference] =
+                [hypothesis[part], reference[part]].map(|length| length.saturating_sub(shorter) as i64);
+            let hypothesis = if reference > 0 { hypothesis } else { 0 };
+            row.extend([hypothesis, reference, matches]);
+        }
+    }
+
     /// The score of 100 at most, in sacrebleu's order of operations: references are ranked by it.
-    fn percent(&self, row: &[i64]) -> f64 {
+    pub(super) fn percent(&self, row: &[i64]) -> f64 {
         let weight = self.beta * self.beta;
         let (mut smoothed, mut precisions, mut recalls, mut orders) = (0.0, 0.0, 0.0, 0.0);
         for counts in row.as_chunks::<3>().0 {
@@ -104,8 +123,8 @@ fn words_and_punctuation(text: &str, mut token: impl FnMut(&[u8])) {
 /// What a thread keeps between pairs.
 #[derive(Default)]
 pub struct Scratch {
-    ngrams: ngrams::Scratch,
-    row: Vec<i64>,
+    pub(super) ngrams: ngrams::Scratch,
+    pub(super) row: Vec<i64>,
     matches: Vec<i64>,
 }
 
@@ -147,25 +166,20 @@ impl Metric for Chrf {
         let mut best = -1.0;
         for reference in pair.references() {
             let Scratch { ngrams, row: candidate, matches } = scratch;
-            candidate.clear();
-            let orders = [self.char_order, self.word_order];
-            for (orders, (hypothesis, reference)) in
-                orders.into_iter().zip(pair.hypothesis().lines().zip(reference.lines()))
-            {
-                matches.clear();
-                matches.resize(orders, 0);
-                if orders > 0 {
+            matches.clear();
+            matches.resize(self.char_order + self.word_order, 0);
+            let (of_characters, of_words) = matches.split_at_mut(self.char_order);
+            let mut lengths = [[0; 2]; 2];
+            let lines = pair.hypothesis().lines().zip(reference.lines()).enumerate();
+            for ((line, (hypothesis, reference)), matches) in lines.zip([of_characters, of_words]) {
+                (lengths[0][line], lengths[1][line]) = (hypothesis.len(), reference.len());
+                if !matches.is_empty() {
                     let reference = std::iter::once(reference);
                     clipped_matches(hypothesis, reference, pair.distinct(), matches, ngrams)?;
-                    ticker.tick(orders * hypothesis.len())?;
-                }
-                for (shorter, &matches) in matches.iter().enumerate() {
-                    let [hypothesis, reference] =
-                        [hypothesis, reference].map(|text| text.len().saturating_sub(shorter) as i64);
-                    let hypothesis = if reference > 0 { hypothesis } else { 0 };
-                    candidate.extend([hypothesis, reference, matches]);
+                    ticker.tick(matches.len() * hypothesis.len())?;
                 }
             }
+            self.fill(lengths[0], lengths[1], matches.iter().copied(), candidate);
             let percent = self.percent(candidate);
             if percent > best {
                 best = percent;

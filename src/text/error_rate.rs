@@ -124,6 +124,17 @@ impl ErrorRate {
         })
     }
 
+    /// What is told.
+    pub fn measure(&self) -> Measure {
+        self.measure
+    }
+
+    /// A row that has the WER of a distance: what exceeds the reference is told as insertions, the rest as substitutions.
+    pub(super) fn of_distance(distance: usize, reference: usize) -> [i64; 4] {
+        let substitutions = distance.min(reference);
+        [reference - substitutions, substitutions, 0, distance - substitutions].map(|count| count as i64)
+    }
+
     /// The option that needs strings, if there is one.
     pub fn wants_strings(&self) -> Option<&'static str> {
         let lowercase = self.lowercase.then_some("lowercase is True");

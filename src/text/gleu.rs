@@ -16,8 +16,8 @@ use crate::parallel::Ticker;
 /// How GLEU is computed.
 #[derive(Debug, Clone)]
 pub struct Gleu {
-    min_order: usize,
-    max_order: usize,
+    pub(super) min_order: usize,
+    pub(super) max_order: usize,
     /// Cuts strings.
     bleu: Bleu,
 }
@@ -39,7 +39,7 @@ impl Gleu {
     }
 
     /// How many n-grams a text of that length has.
-    fn ngrams(&self, length: usize) -> i64 {
+    pub(super) fn ngrams(&self, length: usize) -> i64 {
         (self.min_order..=self.max_order).map(|order| (length + 1).saturating_sub(order) as i64).sum()
     }
 }

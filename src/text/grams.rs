@@ -6,6 +6,12 @@ use super::vocabulary::Vocabulary;
 use crate::error::Error;
 use crate::parallel::Ticker;
 
+/// What tells an n-gram from others of its length: the number of the one without its last token, and that token.
+#[inline]
+pub fn key(shorter: u32, last: u32) -> u64 {
+    u64::from(shorter) << 32 | u64::from(last)
+}
+
 /// The n-grams of one order.
 pub struct Grams<'a> {
     texts: Vec<&'a [u32]>,
@@ -35,8 +41,7 @@ impl<'a> Grams<'a> {
         for text in &self.texts {
             let numbers = &mut self.numbers[start..start + text.len()];
             for (number, last) in numbers.iter_mut().zip(text.get(self.order..).unwrap_or_default()) {
-                let key = u64::from(*number) << 32 | u64::from(*last);
-                *number = self.known.number_of_integer(key);
+                *number = self.known.number_of_integer(key(*number, *last));
             }
             start += text.len();
             ticker.tick(8 * text.len())?;
@@ -49,6 +54,11 @@ impl<'a> Grams<'a> {
     /// All numbers are below.
     pub fn distinct(&self) -> usize {
         self.distinct
+    }
+
+    /// Takes away what numbers them, by [`key`]; the numbers stay.
+    pub fn take_known(&mut self) -> Vocabulary {
+        std::mem::take(&mut self.known)
     }
 
     /// The n-grams of each text.

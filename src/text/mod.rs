@@ -20,6 +20,8 @@ pub mod gleu;
 pub mod grams;
 pub mod ngrams;
 pub mod nltk;
+pub mod pairwise;
+pub mod prefix;
 pub mod punctuation;
 pub mod resample;
 pub mod rouge;

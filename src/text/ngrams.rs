@@ -23,6 +23,7 @@ pub struct Scratch {
     bits: Bits,
     wide: WideMasks,
     numbers: Numbers,
+    taken: Vec<u64>,
 }
 
 /// Writes the clipped matches of orders 1, 2, … (at most 32) of texts whose tokens are below `distinct`.
@@ -33,15 +34,67 @@ pub fn clipped_matches<'a>(
     matches: &mut [i64],
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
-    matches.fill(0);
     if (ROWS + 1..=WIDE).contains(&hypothesis.len()) && matches.len() <= WIDE_ORDERS {
+        matches.fill(0);
         return wide_clipped_matches(hypothesis, &references, distinct, matches, &mut scratch.wide);
     }
-    if hypothesis.len() <= LONGEST_OF_BITS {
-        return scratch.bits.clipped_matches(hypothesis, &references, distinct, matches);
-    }
-    scratch.numbers.clipped_matches(hypothesis, references, distinct, matches);
+    let taken = scratch.take(hypothesis, references, distinct, matches.len())?;
+    count(taken, matches);
     Ok(())
+}
+
+/// The clipped matches of every beginning of the hypothesis: calls `each` with 0, 1, 2, … and the matches of the first 1, 2,
+/// 3, … tokens. Of several occurrences of an n-gram the first ones are taken, so they are known for all beginnings at once.
+pub fn clipped_matches_of_beginnings<'a>(
+    hypothesis: &'a [u32],
+    references: impl Iterator<Item = &'a [u32]> + Clone,
+    distinct: usize,
+    orders: usize,
+    scratch: &mut Scratch,
+    mut each: impl FnMut(usize, &[i64]),
+) -> Result<(), Error> {
+    let taken = scratch.take(hypothesis, references, distinct, orders)?;
+    let mut matches = [0; MOST_ORDERS];
+    let matches = &mut matches[..orders];
+    for row in 0..hypothesis.len() {
+        for (matches, taken) in matches.iter_mut().zip(&taken[row / ROWS * orders..]) {
+            *matches += (taken >> (row % ROWS) & 1) as i64;
+        }
+        each(row, matches);
+    }
+    Ok(())
+}
+
+/// As many orders as there may be.
+const MOST_ORDERS: usize = 32;
+
+impl Scratch {
+    /// The rows that are taken: a word for each order, strip after strip.
+    fn take<'a>(
+        &mut self,
+        hypothesis: &'a [u32],
+        references: impl Iterator<Item = &'a [u32]> + Clone,
+        distinct: usize,
+        orders: usize,
+    ) -> Result<&[u64], Error> {
+        self.taken.clear();
+        grow(&mut self.taken, hypothesis.len().div_ceil(ROWS) * orders)?;
+        if hypothesis.len() <= LONGEST_OF_BITS {
+            self.bits.take(hypothesis, &references, distinct, orders, &mut self.taken)?;
+        } else {
+            self.numbers.take(hypothesis, references, distinct, orders, &mut self.taken);
+        }
+        Ok(&self.taken)
+    }
+}
+
+fn count(taken: &[u64], matches: &mut [i64]) {
+    matches.fill(0);
+    for taken in taken.chunks(matches.len().max(1)) {
+        for (matches, taken) in matches.iter_mut().zip(taken) {
+            *matches += i64::from(taken.count_ones());
+        }
+    }
 }
 
 #[derive(Default)]
@@ -59,22 +112,21 @@ struct Edge {
 }
 
 impl Bits {
-    fn clipped_matches<'a>(
+    fn take<'a>(
         &mut self,
         hypothesis: &[u32],
         references: &(impl Iterator<Item = &'a [u32]> + Clone),
         distinct: usize,
-        matches: &mut [i64],
+        orders: usize,
+        taken: &mut [u64],
     ) -> Result<(), Error> {
         self.masks.reserve(distinct)?;
         self.edges.clear();
         if hypothesis.len() > ROWS {
             grow(&mut self.edges, references.clone().map(<[u32]>::len).sum())?;
         }
-        for rows in hypothesis.chunks(ROWS) {
+        for (rows, used) in hypothesis.chunks(ROWS).zip(taken.chunks_mut(orders)) {
             let mut edges = &mut self.edges[..];
-            let mut used = [0; 32];
-            let used = &mut used[..matches.len()];
             self.masks.with(rows, |masks| {
                 for reference in references.clone() {
                     let columns = reference.len().min(edges.len());
@@ -90,9 +142,6 @@ impl Bits {
                     }
                 }
             });
-            for (matches, used) in matches.iter_mut().zip(used) {
-                *matches += i64::from(used.count_ones());
-            }
         }
         Ok(())
     }
@@ -215,23 +264,29 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn clipped_matches<'a>(
+    fn take<'a>(
         &mut self,
         hypothesis: &'a [u32],
         references: impl Iterator<Item = &'a [u32]> + Clone,
         distinct: usize,
-        matches: &mut [i64],
+        orders: usize,
+        taken: &mut [u64],
     ) {
         let texts = std::iter::once(hypothesis).chain(references);
         self.grams.clear();
         texts.clone().for_each(|tokens| self.grams.extend_from_slice(tokens));
         let mut distinct = distinct;
-        for (shorter, matches) in matches.iter_mut().enumerate() {
+        for shorter in 0..orders {
             if shorter > 0 {
                 distinct = self.lengthen(texts.clone(), shorter);
             }
-            *matches = self.count(texts.clone(), shorter + 1, distinct);
-            if *matches == 0 {
+            let mut any = false;
+            self.matches(texts.clone(), shorter + 1, distinct, |start| {
+                let row = start + shorter;
+                taken[row / ROWS * orders + shorter] |= 1 << (row % ROWS);
+                any = true;
+            });
+            if !any {
                 // A longer n-gram that matches would begin with one that does.
                 return;
             }
@@ -255,8 +310,14 @@ impl Numbers {
         distinct
     }
 
-    /// Counts the matches of n-grams whose numbers are below `distinct`; the first text is the hypothesis.
-    fn count<'a>(&mut self, mut texts: impl Iterator<Item = &'a [u32]>, order: usize, distinct: usize) -> i64 {
+    /// Says where n-grams begin that match, and whose numbers are below `distinct`; the first text is the hypothesis.
+    fn matches<'a>(
+        &mut self,
+        mut texts: impl Iterator<Item = &'a [u32]>,
+        order: usize,
+        distinct: usize,
+        mut each: impl FnMut(usize),
+    ) {
         for counts in [&mut self.left, &mut self.seen] {
             counts.clear();
             counts.resize(distinct, 0);
@@ -278,13 +339,13 @@ impl Numbers {
                 self.seen[gram as usize] = 0;
             }
         }
-        let mut matches = 0;
-        for &gram in hypothesis {
+        for (start, &gram) in hypothesis.iter().enumerate() {
             let left = &mut self.left[gram as usize];
-            matches += i64::from(*left > 0);
-            *left = left.saturating_sub(1);
+            if *left > 0 {
+                *left -= 1;
+                each(start);
+            }
         }
-        matches
     }
 }
 
@@ -325,15 +386,18 @@ mod tests {
             for orders in [1, 2, 3, 4, 6, 9, 12] {
                 let expected: Vec<i64> = (1..=orders).map(|order| defined(&hypothesis, &references, order)).collect();
                 let mut matches = vec![0; orders];
-                bits.clipped_matches(&hypothesis, &all, distinct, &mut matches).unwrap();
+                let room = vec![0; hypothesis.len().div_ceil(ROWS) * orders];
+                let mut of_bits = room.clone();
+                bits.take(&hypothesis, &all, distinct, orders, &mut of_bits).unwrap();
+                count(&of_bits, &mut matches);
                 assert_eq!(matches, expected, "bits, case {case}");
                 if orders <= WIDE_ORDERS && hypothesis.len() <= WIDE {
                     wide_clipped_matches(&hypothesis, &all, distinct, &mut matches, &mut wide).unwrap();
                     assert_eq!(matches, expected, "wide, case {case}");
                 }
-                matches.fill(0);
-                numbers.clipped_matches(&hypothesis, all.clone(), distinct, &mut matches);
-                assert_eq!(matches, expected, "numbers, case {case}");
+                let mut of_numbers = room;
+                numbers.take(&hypothesis, all.clone(), distinct, orders, &mut of_numbers);
+                assert_eq!(of_numbers, of_bits, "numbers, case {case}");
             }
         }
     }

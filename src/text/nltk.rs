@@ -35,7 +35,7 @@ pub struct NltkBleu {
     alpha: f64,
     k: f64,
     /// Counts one order more than there are weights: methods 5 and 7 look at it.
-    bleu: Bleu,
+    pub(super) bleu: Bleu,
 }
 
 impl NltkBleu {
@@ -69,6 +69,13 @@ impl NltkBleu {
     /// Whether an option needs strings.
     pub fn lowercase(&self) -> bool {
         self.bleu.lowercase()
+    }
+
+    /// Makes all totals of a row of BLEU at least 1.
+    pub(super) fn totals_from_1(&self, row: &mut [i64]) {
+        for total in &mut row[2 + self.weights.len() + 1..] {
+            *total = (*total).max(1);
+        }
     }
 
     /// The smoothed precisions of all orders, and the raw one of the order beyond.
@@ -133,9 +140,7 @@ impl Metric for NltkBleu {
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         self.bleu.count(pair, row, scratch, ticker)?;
-        for total in &mut row[2 + self.weights.len() + 1..] {
-            *total = (*total).max(1);
-        }
+        self.totals_from_1(row);
         Ok(())
     }
 

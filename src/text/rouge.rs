@@ -116,6 +116,17 @@ impl Rouge {
         })
     }
 
+    /// What is counted.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// How many units of what is counted so many tokens have.
+    pub(super) fn units(&self, tokens: usize) -> i64 {
+        let order = if let Variant::Ngrams(order) = self.variant { order } else { 1 };
+        (tokens + 1).saturating_sub(order) as i64
+    }
+
     /// Whether an option needs strings.
     pub fn stem(&self) -> bool {
         self.stem
@@ -125,10 +136,10 @@ impl Rouge {
 /// What a thread keeps between pairs.
 #[derive(Default)]
 pub struct Scratch {
-    ngrams: ngrams::Scratch,
-    subsequence: subsequence::Scratch,
+    pub(super) ngrams: ngrams::Scratch,
+    pub(super) subsequence: subsequence::Scratch,
     marks: Vec<bool>,
-    /// How often each token may still count.
+    /// How often each token may still count in the hypothesis and in the reference; all 0 between uses.
     left: Vec<[u32; 2]>,
 }
 
@@ -166,8 +177,7 @@ impl Metric for Rouge {
         let hypothesis = pair.hypothesis();
         let mut best = None;
         for reference in pair.references() {
-            let order = if let Variant::Ngrams(order) = self.variant { order } else { 1 };
-            let units = |text: Text<'_>| (text.tokens().len() + 1).saturating_sub(order) as i64;
+            let units = |text: Text<'_>| self.units(text.tokens().len());
             let hits = match self.variant {
                 Variant::Ngrams(order) => {
                     let mut matches = [0; LONGEST];
@@ -240,20 +250,35 @@ pub fn mean(measure: Measure, rows: &[i64]) -> f64 {
 
 impl Scratch {
     /// The hits of ROUGE-Lsum.
-    fn summary(
+    pub(super) fn summary(
         &mut self,
         hypothesis: Text<'_>,
         reference: Text<'_>,
         distinct: usize,
         ticker: &Ticker<'_>,
     ) -> Result<i64, Error> {
-        self.left.clear();
         grow(&mut self.left, distinct)?;
         for (side, text) in [hypothesis, reference].into_iter().enumerate() {
             for &token in text.tokens() {
                 self.left[token as usize][side] += 1;
             }
         }
+        let hits = self.hits(hypothesis, reference, distinct, ticker);
+        for text in [hypothesis, reference] {
+            for &token in text.tokens() {
+                self.left[token as usize] = [0, 0];
+            }
+        }
+        hits
+    }
+
+    fn hits(
+        &mut self,
+        hypothesis: Text<'_>,
+        reference: Text<'_>,
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<i64, Error> {
         let mut hits = 0;
         for line in reference.lines() {
             self.marks.clear();

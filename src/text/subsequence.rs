@@ -38,15 +38,61 @@ impl Scratch {
             let place = |row| (row / ROWS, row % ROWS);
             return self.wide.with(rows, distinct, place, |masks| wide(masks, columns));
         }
+        let mut length = [0];
+        self.lengths(rows, &std::iter::once(columns), distinct, &mut length, ticker)?;
+        Ok(length[0] as usize)
+    }
+
+    /// The same for many texts as columns.
+    pub fn lengths<'a>(
+        &mut self,
+        rows: &[u32],
+        columns: &(impl Iterator<Item = &'a [u32]> + Clone),
+        distinct: usize,
+        lengths: &mut [u32],
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        self.masks.reserve(distinct)?;
+        // Each text begins with a word of its own.
+        let words = |columns: &[u32]| columns.len().div_ceil(64);
+        self.carries.reset(64 * columns.clone().map(words).sum::<usize>(), false)?;
+        lengths.fill(0);
+        for rows in rows.chunks(ROWS) {
+            let mut carries = self.carries.words();
+            self.masks.with(rows, |masks| {
+                for (columns, length) in columns.clone().zip(&mut *lengths) {
+                    let (own, rest) = std::mem::take(&mut carries).split_at_mut(words(columns));
+                    carries = rest;
+                    let v = strip(masks, columns, own, |_, _| {});
+                    *length += (!v << (ROWS - rows.len())).count_ones();
+                    ticker.tick(columns.len())?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The lengths for all beginnings of `rows`, from the empty one on.
+    pub fn lengths_of_beginnings(
+        &mut self,
+        rows: &[u32],
+        columns: &[u32],
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<Vec<usize>, Error> {
+        let mut lengths = vec![];
+        grow(&mut lengths, rows.len() + 1)?;
         self.masks.reserve(distinct)?;
         self.carries.reset(columns.len(), false)?;
-        let mut length = 0;
-        for rows in rows.chunks(ROWS) {
+        for (rows, first) in rows.chunks(ROWS).zip((0..).step_by(ROWS)) {
             let v = self.masks.with(rows, |masks| strip(masks, columns, self.carries.words(), |_, _| {}));
-            length += (!v << (ROWS - rows.len())).count_ones() as usize;
             ticker.tick(columns.len())?;
+            for row in 0..rows.len() {
+                lengths[first + row + 1] = lengths[first + row] + (!v >> row & 1) as usize;
+            }
         }
-        Ok(length)
+        Ok(lengths)
     }
 
     /// Marks the rows of the longest common subsequence with each of some texts.
@@ -241,6 +287,8 @@ mod tests {
             for (rows, columns, distinct) in &cases {
                 let length = scratch.length(rows, columns, *distinct, ticker).unwrap();
                 assert_eq!(length, table(rows, columns)[rows.len()][columns.len()]);
+                let lengths = scratch.lengths_of_beginnings(rows, columns, *distinct, ticker).unwrap();
+                assert!(lengths.iter().zip(table(rows, columns)).all(|(&length, row)| length == row[columns.len()]));
                 let mut marks = vec![false; rows.len()];
                 scratch.mark(rows, std::iter::once(&columns[..]), *distinct, &mut marks, ticker).unwrap();
                 assert_eq!(marks, marked(rows, columns));

@@ -3,6 +3,9 @@
 //! Only equality of tokens counts, and only within one pair, so every pair has numbers of its own, given in the order of
 //! first appearance. Strings and token ids take the same way: a token is its bytes.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::WORK_PER_BYTE;
 use super::spans::Spans;
 use super::vocabulary::{Short, Vocabulary};
@@ -22,9 +25,23 @@ impl<T> Arena<T> {
         Self { items, ends }
     }
 
-    fn range(&self, index: usize) -> std::ops::Range<usize> {
+    fn range(&self, index: usize) -> Range<usize> {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         start..self.ends[index]
+    }
+}
+
+impl Arena<String> {
+    /// One of the texts.
+    pub fn text(&self, index: usize) -> &str {
+        &self.items[self.range(index)]
+    }
+}
+
+impl<T> Arena<Vec<T>> {
+    /// One of the texts.
+    pub fn text(&self, index: usize) -> &[T] {
+        &self.items[self.range(index)]
     }
 }
 
@@ -51,7 +68,12 @@ impl Texts {
         self.len() == 0
     }
 
-    fn bytes(&self) -> usize {
+    /// Whether they are token ids.
+    pub fn are_ids(&self) -> bool {
+        matches!(self, Self::Ids(_))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Strings(arena) => arena.items.len(),
             Self::Ids(arena) => size_of_val(&arena.items[..]),
@@ -61,12 +83,68 @@ impl Texts {
     /// Lets `pair` take up one text.
     fn read(&self, index: usize, read: impl FnOnce(&str, &mut Pair), pair: &mut Pair) {
         match self {
-            Self::Strings(arena) => read(&arena.items[arena.range(index)], pair),
+            Self::Strings(arena) => read(arena.text(index), pair),
             Self::Ids(arena) => {
-                pair.ids(&arena.items[arena.range(index)]);
+                pair.ids(arena.text(index));
             }
         }
         pair.end_text();
+    }
+}
+
+/// Texts in sets: the references of each hypothesis, or what is compared with one another.
+#[derive(Debug, Clone)]
+pub struct TextSets {
+    texts: Texts,
+    /// Where each set ends.
+    ends: Vec<usize>,
+}
+
+impl TextSets {
+    /// `counts[i]` is how many of the `texts`, which follow one another, belong to set `i`; `name` is what they are called
+    /// where one has none.
+    pub fn new(name: &str, texts: Texts, counts: &[usize]) -> Result<Self, Error> {
+        if let Some(index) = counts.iter().position(|&count| count == 0) {
+            let one = if name == "references" { "reference" } else { "text" };
+            return Err(Error::Value(format!("{name}[{index}] is empty, expected at least one {one}")));
+        }
+        let mut end = 0;
+        let ends: Vec<usize> = counts.iter().map(|count| (end += count, end).1).collect();
+        assert_eq!(end, texts.len(), "every text belongs to a set");
+        Ok(Self { texts, ends })
+    }
+
+    /// How many sets there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The texts of all sets.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// Which of the texts belong to a set.
+    pub fn range(&self, set: usize) -> Range<usize> {
+        let first = if set == 0 { 0 } else { self.ends[set - 1] };
+        first..self.ends[set]
+    }
+
+    fn read(&self, set: usize, read: impl Fn(&str, &mut Pair), pair: &mut Pair) {
+        self.range(set).for_each(|text| self.texts.read(text, &read, pair));
+    }
+}
+
+/// Complains of strings that meet token ids.
+pub fn same_kind(hypotheses: &Texts, references: &Texts) -> Result<(), Error> {
+    match (hypotheses, references) {
+        (Texts::Strings(_), Texts::Strings(_)) | (Texts::Ids(_), Texts::Ids(_)) => Ok(()),
+        _ => Err(Error::Type("hypotheses and references must both be strings, or both be token ids".into())),
     }
 }
 
@@ -74,17 +152,15 @@ impl Texts {
 #[derive(Debug, Clone)]
 pub struct Pairs {
     hypotheses: Texts,
-    references: Texts,
-    /// Where each set of references ends.
-    ends: Vec<usize>,
+    /// May be shared between calls.
+    references: Arc<TextSets>,
     /// How many hypotheses, one after another, are compared with the same set.
     rollouts: usize,
 }
 
 impl Pairs {
-    /// `counts[i]` is how many of the `references`, which follow one another, belong to set `i`, and so to hypotheses
-    /// `i · rollouts` and those after it.
-    pub fn new(hypotheses: Texts, references: Texts, counts: &[usize], rollouts: usize) -> Result<Self, Error> {
+    /// Hypotheses `i · rollouts` and those after it belong to set `i` of the references.
+    pub fn new(hypotheses: Texts, references: Arc<TextSets>, rollouts: usize) -> Result<Self, Error> {
         if rollouts == 0 {
             return Err(Error::Value("hypotheses has no item for each set of references, expected at least 1".into()));
         }
@@ -92,31 +168,20 @@ impl Pairs {
             let hypotheses = hypotheses.len();
             return Err(Error::Value(format!("hypotheses has length {hypotheses}, expected a multiple of {rollouts}")));
         }
-        if counts.len() != hypotheses.len() / rollouts {
-            let (hypotheses, references) = (hypotheses.len() / rollouts, counts.len());
+        if references.len() != hypotheses.len() / rollouts {
+            let (hypotheses, sets) = (hypotheses.len() / rollouts, references.len());
             // Whoever comes from sacrebleu may have one list for each position among the references.
-            let transposed = references > 0 && hypotheses > 1 && counts.iter().all(|&count| count == hypotheses);
+            let is_transposed = |set| references.range(set).len() == hypotheses;
+            let transposed = sets > 0 && hypotheses > 1 && (0..sets).all(is_transposed);
             let hint =
                 if transposed { "; if these are streams of references, pass list(zip(*references))" } else { "" };
             let each = if rollouts == 1 { "hypothesis".to_owned() } else { format!("{rollouts} hypotheses") };
             return Err(Error::Value(format!(
-                "references has length {references}, expected {hypotheses}, one item for each {each}{hint}"
+                "references has length {sets}, expected {hypotheses}, one item for each {each}{hint}"
             )));
         }
-        if let Some(index) = counts.iter().position(|&count| count == 0) {
-            return Err(Error::Value(format!("references[{index}] is empty, expected at least one reference")));
-        }
-        let mixed = matches!(
-            (&hypotheses, &references),
-            (Texts::Strings(_), Texts::Ids(_)) | (Texts::Ids(_), Texts::Strings(_))
-        );
-        if mixed {
-            return Err(Error::Type("hypotheses and references must both be strings, or both be token ids".into()));
-        }
-        let mut end = 0;
-        let ends: Vec<usize> = counts.iter().map(|count| (end += count, end).1).collect();
-        assert_eq!(end, references.len(), "every reference belongs to a set");
-        Ok(Self { hypotheses, references, ends, rollouts })
+        same_kind(&hypotheses, &references.texts)?;
+        Ok(Self { hypotheses, references, rollouts })
     }
 
     /// How many there are.
@@ -131,12 +196,12 @@ impl Pairs {
 
     /// Whether they are token ids.
     pub fn are_ids(&self) -> bool {
-        matches!(self.hypotheses, Texts::Ids(_))
+        self.hypotheses.are_ids()
     }
 
     /// How many bytes all texts have.
     pub fn bytes(&self) -> usize {
-        self.hypotheses.bytes() + self.references.bytes()
+        self.hypotheses.bytes() + self.references.texts.bytes()
     }
 
     /// Reads one of them into a `pair` that has read none but of these; `read` cuts a string into tokens. References that
@@ -147,10 +212,7 @@ impl Pairs {
             pair.drop_hypothesis();
         } else {
             pair.clear();
-            let first = if set == 0 { 0 } else { self.ends[set - 1] };
-            for reference in first..self.ends[set] {
-                self.references.read(reference, &read, pair);
-            }
+            self.references.read(set, &read, pair);
             pair.set = Some(set);
         }
         self.hypotheses.read(index, &read, pair);
@@ -159,21 +221,33 @@ impl Pairs {
     /// Reads all texts, references before hypotheses, so that equal tokens of any two have the same number.
     pub fn read_all(&self, read: impl Fn(&str, &mut Pair), ticker: &Ticker<'_>) -> Result<Pair, Error> {
         let mut all = Pair::default();
-        for texts in [&self.references, &self.hypotheses] {
-            for index in 0..texts.len() {
-                let before = all.len();
-                texts.read(index, &read, &mut all);
-                ticker.tick(WORK_PER_BYTE * (all.len() - before))?;
-            }
-        }
+        let parts = [&self.references.texts, &self.hypotheses].map(|texts| (texts, 0..texts.len()));
+        read_all(parts, read, &mut all, ticker)?;
         Ok(all)
     }
 
     /// Which references each set has.
-    pub fn sets(&self) -> Vec<std::ops::Range<usize>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| start..end).collect()
+    pub fn sets(&self) -> Vec<Range<usize>> {
+        (0..self.references.len()).map(|set| self.references.range(set)).collect()
     }
+}
+
+/// Reads some texts and then others into `all`, so that equal tokens of any two have the same number.
+pub fn read_all(
+    parts: [(&Texts, Range<usize>); 2],
+    read: impl Fn(&str, &mut Pair),
+    all: &mut Pair,
+    ticker: &Ticker<'_>,
+) -> Result<(), Error> {
+    all.clear();
+    for (texts, range) in parts {
+        for index in range {
+            let before = all.len();
+            texts.read(index, &read, all);
+            ticker.tick(WORK_PER_BYTE * (all.len() - before))?;
+        }
+    }
+    Ok(())
 }
 
 /// A hypothesis and its references as numbers below [`Self::distinct`].
@@ -299,7 +373,8 @@ impl Pair {
         self.tokens.iter().map(|&number| self.vocabulary.spelled(number)).collect()
     }
 
-    fn text(&self, index: usize) -> Text<'_> {
+    /// A text by its number.
+    pub(super) fn text(&self, index: usize) -> Text<'_> {
         let first_line = if index == 0 { 0 } else { self.text_ends[index - 1] };
         let start = if first_line == 0 { 0 } else { self.line_ends[first_line - 1] };
         let line_ends = &self.line_ends[first_line..self.text_ends[index]];
@@ -339,7 +414,11 @@ mod tests {
             let ends = texts.iter().map(|text| (end += text.len(), end).1).collect();
             Texts::Strings(Arena::new(texts.concat(), ends))
         };
-        let pairs = Pairs::new(strings(&["a b\nc", ""]), strings(&["", "c\n\nb", "x y"]), &[2, 1], 1).unwrap();
+        let pairs = |hypotheses, references: Texts, counts: &[usize], rollouts| {
+            let references = TextSets::new("references", references, counts).unwrap();
+            Pairs::new(hypotheses, references.into(), rollouts).unwrap()
+        };
+        let two = pairs(strings(&["a b\nc", ""]), strings(&["", "c\n\nb", "x y"]), &[2, 1], 1);
         let read = |text: &str, pair: &mut Pair| {
             for (index, line) in text.split('\n').enumerate() {
                 if index > 0 {
@@ -349,18 +428,18 @@ mod tests {
             }
         };
         let mut pair = Pair::default();
-        pairs.read(0, read, &mut pair);
+        two.read(0, read, &mut pair);
         assert_eq!(pair.hypothesis().tokens(), [2, 1, 0]);
         assert_eq!(pair.hypothesis().lines().collect::<Vec<_>>(), [&[2, 1][..], &[0]]);
         let references: Vec<Text<'_>> = pair.references().collect();
         assert!(references[0].tokens().is_empty());
         assert_eq!(references[1].tokens(), [0, 1]);
         assert_eq!(references[1].lines().collect::<Vec<_>>(), [&[0][..], &[], &[1]]);
-        pairs.read(1, read, &mut pair);
+        two.read(1, read, &mut pair);
         assert!(pair.hypothesis().tokens().is_empty());
         assert_eq!(pair.references().map(|text| text.tokens().to_vec()).collect::<Vec<_>>(), [[0, 1]]);
         // Two hypotheses for the same references, which are read once.
-        let pairs = Pairs::new(strings(&["b a b", "a"]), strings(&["a", "a b"]), &[2], 2).unwrap();
+        let pairs = pairs(strings(&["b a b", "a"]), strings(&["a", "a b"]), &[2], 2);
         for (index, hypothesis) in [&[1, 0, 1][..], &[0]].into_iter().enumerate() {
             pairs.read(index, read, &mut pair);
             assert_eq!(pair.hypothesis().tokens(), hypothesis);
@@ -371,13 +450,17 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let ids = |count| Texts::Ids(Arena::new(vec![], vec![0; count]));
-        let message = |references, counts: &[usize]| Pairs::new(ids(2), references, counts, 1).unwrap_err().to_string();
+        let pairs = |hypotheses, references, counts: &[usize], rollouts| {
+            let references = TextSets::new("references", references, counts)?;
+            Pairs::new(hypotheses, references.into(), rollouts)
+        };
+        let message = |references, counts: &[usize]| pairs(ids(2), references, counts, 1).unwrap_err().to_string();
         assert_eq!(message(ids(1), &[1]), "references has length 1, expected 2, one item for each hypothesis");
         assert!(message(ids(2), &[2]).ends_with("pass list(zip(*references))"));
         assert_eq!(message(ids(1), &[1, 0]), "references[1] is empty, expected at least one reference");
         let strings = Texts::Strings(Arena::new(String::new(), vec![0; 2]));
         assert!(message(strings, &[1, 1]).contains("both"));
-        let rollouts = |count| Pairs::new(ids(6), ids(2), &[1, 1], count).unwrap_err().to_string();
+        let rollouts = |count| pairs(ids(6), ids(2), &[1, 1], count).unwrap_err().to_string();
         assert_eq!(rollouts(2), "references has length 2, expected 3, one item for each 2 hypotheses");
         assert_eq!(rollouts(4), "hypotheses has length 6, expected a multiple of 4");
     }
