@@ -533,7 +533,8 @@ def test_classes_are_values() -> None:
         with pytest.raises(FrozenInstanceError):
             score.score = 1.0  # type: ignore[misc]  # that is the point
     assert repr(Bleu(max_order=2)) == (
-        "Bleu(max_order=2, smoothing='exp', effective_order=None, tokenize='13a', lowercase=False)"
+        "Bleu(max_order=2, smoothing='exp', smoothing_value=None, effective_order=None, tokenize='13a', "
+        "lowercase=False)"
     )
     assert repr(ErrorRate(unit="char")).startswith("ErrorRate(unit='char', measure='wer'")
 

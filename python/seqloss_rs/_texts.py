@@ -1,6 +1,6 @@
 """How texts come in, and the words for how they are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, TypedDict
 
 from . import _native
@@ -15,12 +15,17 @@ References: TypeAlias = (
 """What each of N texts is compared with: one text, or a list of them."""
 
 Smoothing: TypeAlias = Literal["none", "floor", "add-k", "exp"]
-Tokenize: TypeAlias = Literal["13a", "none", "char"]
+OwnTokenizer: TypeAlias = Callable[[str], str | list[str] | tuple[str, ...]]
+"""Takes a string, and returns it with spaces between its tokens, or a list of them."""
+
+Tokenize: TypeAlias = Literal["13a", "none", "char", "intl", "zh"] | OwnTokenizer
+RougeTokenize: TypeAlias = Literal["ascii", "unicode"] | OwnTokenizer
+MultipleReferences: TypeAlias = Literal["best", "mean"]
 Measure: TypeAlias = Literal["f", "precision", "recall"]
 Variant: TypeAlias = Literal[
     "rouge1", "rouge2", "rouge3", "rouge4", "rouge5", "rouge6", "rouge7", "rouge8", "rouge9", "rougeL", "rougeLsum"
 ]
-Unit: TypeAlias = Literal["word", "char"]
+Unit: TypeAlias = Literal["word", "char"] | OwnTokenizer
 Prefix: TypeAlias = bool | Literal["shaped"]
 TextReduction: TypeAlias = (
     Literal["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean", "corpus"] | _native.LossSum

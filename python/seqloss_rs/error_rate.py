@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
+from . import _native, _signature
 from ._texts import Layout, References, Texts, Unit
 from .metrics import _Metric
 
@@ -153,15 +153,16 @@ class ErrorRate(_Metric[ErrorRateScore]):
 
     Parameters
     ----------
-    unit : {"word", "char"}
-        What is aligned: what spaces separate, or every character. Token ids are units already.
+    unit : {"word", "char"}, or callable
+        What is aligned: what spaces separate, or every character. Or what a function makes of a string: the string with
+        spaces between its units, or a list of them. Tokens and token ids are units already.
     measure : {"wer", "mer", "wil", "wip"}
         The score: the error rate of words (or characters), the match error rate, or what is lost or preserved of the
         information; see :class:`ErrorRateScore`.
     lowercase : bool
         Lower-case strings first.
     remove_punctuation : bool
-        Take all characters that are punctuation in Unicode out of strings, after lower-casing.
+        Take all characters that are punctuation in Unicode out of strings, after lower-casing; not with a function.
 
     Examples
     --------
@@ -202,3 +203,13 @@ class ErrorRate(_Metric[ErrorRateScore]):
     def _score(self, parts: tuple[Any, ...]) -> ErrorRateScore:
         score, row = parts
         return ErrorRateScore(score, *row)
+
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        keys = {
+            "case": ("c", _signature.case(self.lowercase)),
+            "punct": ("pn", not self.remove_punctuation),
+            "unit": ("u", _signature.tokenizer(self.unit)),
+        }
+        name = "CER" if (self.unit, self.measure) == ("char", "wer") else self.measure.upper()
+        return _signature.signature(name, references, short, keys)

@@ -9,8 +9,19 @@ from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _native
-from ._texts import Layout, Measure, Prefix, References, Smoothing, Texts, Tokenize, Variant
+from . import _native, _signature
+from ._texts import (
+    Layout,
+    Measure,
+    MultipleReferences,
+    Prefix,
+    References,
+    RougeTokenize,
+    Smoothing,
+    Texts,
+    Tokenize,
+    Variant,
+)
 from ._types import Integers
 
 __all__ = [
@@ -48,7 +59,8 @@ class BleuScore:
     hypothesis_length, reference_length : int
         In tokens; of several references the one whose length is closest.
     counts, totals : tuple of int
-        The n-grams of each order that match, and all of the hypotheses.
+        The n-grams of each order that match, and all of the hypotheses. With ``smoothing="add-k"`` sacrebleu shows k
+        more of each in all orders above 1 (where anything matches); here they are what was counted.
 
     Examples
     --------
@@ -378,7 +390,7 @@ class Bleu(_Metric[BleuScore]):
 
     Parameters
     ----------
-    max_order, smoothing, effective_order, tokenize, lowercase
+    max_order, smoothing, smoothing_value, effective_order, tokenize, lowercase
         As in :func:`bleu_loss`.
 
     Examples
@@ -397,17 +409,48 @@ class Bleu(_Metric[BleuScore]):
 
     max_order: int = 4
     smoothing: Smoothing = "exp"
+    smoothing_value: float | None = None
     effective_order: bool | None = None
     tokenize: Tokenize = "13a"
     lowercase: bool = False
 
     def _metric(self) -> Any:
-        return _native.bleu(self.max_order, self.smoothing, self.effective_order, self.tokenize, self.lowercase)
+        return _native.bleu(
+            self.max_order, self.smoothing, self.smoothing_value, self.effective_order, self.tokenize, self.lowercase
+        )
 
     def _score(self, parts: tuple[Any, ...]) -> BleuScore:
         score, precisions, brevity_penalty, row = parts
         middle = 2 + self.max_order
         return BleuScore(score, precisions, brevity_penalty, row[0], row[1], row[2:middle], row[middle:])
+
+    def signature(self, references: int | None = None, *, sentences: bool = False, short: bool = False) -> str:
+        """Say in a line what the scores were computed with, in sacrebleu's form.
+
+        Parameters
+        ----------
+        references : int, optional
+            How many references each hypothesis has; None where that varies.
+        sentences : bool
+            Whether it is scores of sentences, for which ``effective_order=None`` is on.
+        short : bool
+            With short names for the keys.
+
+        Examples
+        --------
+        >>> import seqloss_rs
+        >>> print(seqloss_rs.Bleu(smoothing="floor").signature(1).replace(seqloss_rs.__version__, "0.1.0"))
+        BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:floor[0.10]|version:seqloss_rs.0.1.0
+        """
+        keys = {
+            "case": ("c", _signature.case(self.lowercase)),
+            "eff": ("e", sentences if self.effective_order is None else self.effective_order),
+            "tok": ("tok", _signature.tokenizer(self.tokenize)),
+            "smooth": ("s", _signature.smoothing(self.smoothing, self.smoothing_value)),
+            # sacrebleu has no key for it.
+            "order": ("o", self.max_order if self.max_order != 4 else None),
+        }
+        return _signature.signature("BLEU", references, short, keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -475,6 +518,17 @@ class Chrf(_Metric[ChrfScore]):
     def _score(self, parts: Any) -> ChrfScore:
         return ChrfScore(parts, self.char_order, self.word_order, self.beta)
 
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        keys = {
+            "case": ("c", _signature.case(self.lowercase)),
+            "eff": ("e", not self.eps_smoothing),
+            "nc": ("nc", self.char_order),
+            "nw": ("nw", self.word_order),
+            "space": ("s", self.whitespace),
+        }
+        return _signature.signature(f"chrF{self.beta:g}{'+' * self.word_order}", references, short, keys)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ter(_Metric[TerScore]):
@@ -530,17 +584,29 @@ class Ter(_Metric[TerScore]):
     def _score(self, parts: tuple[Any, ...]) -> TerScore:
         return TerScore(*parts)
 
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        keys = {
+            "case": ("c", _signature.case(not self.case_sensitive)),
+            "tok": ("t", "tercom"),
+            "norm": ("nr", self.normalized),
+            "punct": ("pn", not self.no_punct),
+            "asian": ("as", self.asian_support),
+        }
+        return _signature.signature("TER", references, short, keys)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rouge(_Metric[RougeScore]):
     """ROUGE, as ratios.
 
     A row of :meth:`statistics` is hits, the count of the hypothesis, the count of the reference (tokens, or n-grams).
-    The score of a corpus is the mean over its pairs, so rows must not be added.
+    The score of a corpus is the mean over its pairs, so rows must not be added. With ``multiple_references="mean"`` a
+    row has these three for each reference, one after another, and -1 where a pair has fewer of them than another.
 
     Parameters
     ----------
-    variant, measure, stem
+    variant, measure, stem, tokenize, multiple_references
         As in :func:`rouge_loss`.
 
     Examples
@@ -551,17 +617,32 @@ class Rouge(_Metric[RougeScore]):
     array([1. , 0.5])
     >>> rouge.corpus(["the cat", "a dog"], ["the cat", "one dog"])
     RougeScore(score=0.75, precision=0.75, recall=0.75, f=0.75)
+    >>> seqloss_rs.Rouge(multiple_references="mean").statistics(["the cat", "a"], [["the cat", "cats"], ["a b"]])
+    array([[ 2,  2,  2,  0,  2,  1],
+           [ 1,  1,  2, -1, -1, -1]])
     """
 
     variant: Variant = "rougeL"
     measure: Measure = "f"
     stem: bool = False
+    tokenize: RougeTokenize = "ascii"
+    multiple_references: MultipleReferences = "best"
 
     def _metric(self) -> Any:
-        return _native.rouge(self.variant, self.measure, self.stem)
+        return _native.rouge(self.variant, self.measure, self.stem, self.tokenize, self.multiple_references)
 
     def _score(self, parts: tuple[Any, ...]) -> RougeScore:
         return RougeScore(*parts)
+
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        keys = {
+            "multiple": ("mr", self.multiple_references),
+            "measure": ("m", self.measure),
+            "tok": ("tok", _signature.tokenizer(self.tokenize)),
+            "stem": ("st", self.stem),
+        }
+        return _signature.signature(f"ROUGE-{self.variant.removeprefix('rouge')}", references, short, keys)
 
 
 @dataclass(frozen=True)

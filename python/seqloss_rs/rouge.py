@@ -58,5 +58,5 @@ def rouge_scores(
     if isinstance(variants, str):
         raise TypeError(f'variants is a single string, expected a sequence of them: ["{variants}"]')
     variants = tuple(variants)
-    metrics = [_native.rouge(variant, "f", stem) for variant in variants]
+    metrics = [_native.rouge(variant, "f", stem, "ascii", "best") for variant in variants]
     return dict(zip(variants, _native.rouge_scores(metrics, hypotheses, references, layout), strict=True))

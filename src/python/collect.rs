@@ -4,13 +4,13 @@ use std::fmt;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyEllipsis, PyInt, PyList, PyString, PyTuple};
 
 use super::arguments::integers;
 use super::texts::Cut;
 use crate::error::Error;
 use crate::input::{Argument, Integers};
-use crate::text::tokens::{Arena, TextSets, Texts};
+use crate::text::tokens::{Arena, LINE_BREAK, TextSets, Texts};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -180,7 +180,7 @@ pub(super) fn items<'py>(name: &str, object: &Object<'py>) -> PyResult<Items<'py
 }
 
 /// The items of a list or tuple.
-fn list<'py>(object: &Object<'py>) -> Option<Vec<Object<'py>>> {
+pub(super) fn list<'py>(object: &Object<'py>) -> Option<Vec<Object<'py>>> {
     match (object.cast::<PyList>(), object.cast::<PyTuple>()) {
         (Ok(list), _) => Some(list.iter().collect()),
         (_, Ok(tuple)) => Some(tuple.iter().collect()),
@@ -205,7 +205,7 @@ fn all_are_empty(items: &[Object<'_>]) -> bool {
 
 /// Where a text was found, as the caller would write it: `references[3][0]`.
 #[derive(Clone, Copy)]
-struct Place<'a>(&'a str, &'a [usize]);
+pub(super) struct Place<'a>(pub(super) &'a str, pub(super) &'a [usize]);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -281,7 +281,7 @@ impl<'py> Collect<'py> for Strings {
     }
 }
 
-fn string<'a>(place: Place<'_>, object: &'a Object<'_>) -> PyResult<&'a str> {
+pub(super) fn string<'a>(place: Place<'_>, object: &'a Object<'_>) -> PyResult<&'a str> {
     let Ok(string) = object.cast::<PyString>() else {
         let kind = object.get_type().name()?;
         let expected = match place {
@@ -295,7 +295,8 @@ fn string<'a>(place: Place<'_>, object: &'a Object<'_>) -> PyResult<&'a str> {
         .map_err(|_| Error::Value(format!("{place} holds a lone surrogate, which is not a character")).into())
 }
 
-/// Tokens as numbers that hypotheses and references share.
+/// Tokens as numbers that hypotheses and references share. An ellipsis ends a line: it stands where a tokenizer of the
+/// caller's has cut the text line by line.
 struct Tokens<F> {
     number: F,
     ids: Ids,
@@ -308,6 +309,10 @@ impl<'py, F: FnMut(&[u8]) -> u32> Collect<'py> for Tokens<F> {
             return Err(Error::Type(format!("{place} has type {kind}, expected a list of tokens")).into());
         };
         for (index, token) in tokens.iter().enumerate() {
+            if token.is_instance_of::<PyEllipsis>() {
+                self.ids.values.push(LINE_BREAK);
+                continue;
+            }
             let place = Place(place.0, &[place.1, &[index]].concat());
             let number = (self.number)(string(place, token)?.as_bytes());
             self.ids.values.push(i64::from(number));

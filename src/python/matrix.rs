@@ -85,7 +85,7 @@ pub(super) fn pairwise<'py>(
     layout: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     guarded(|| {
-        let Grid { hypotheses, references } = read_grid(hypotheses, references, layout)?;
+        let Grid { hypotheses, references } = read_grid(hypotheses, references, layout, metric.own())?;
         let axes = [hypotheses.len(), references.len()];
         let references = references.texts();
         metric.suits(hypotheses.are_ids() && !hypotheses.is_empty())?;
@@ -114,7 +114,7 @@ pub(super) fn minimum_bayes_risk<'py>(
     layout: &Bound<'py, PyDict>,
 ) -> PyResult<Choice<'py>> {
     guarded(|| {
-        let Candidates { candidates, references } = read_candidates(candidates, references, layout)?;
+        let Candidates { candidates, references } = read_candidates(candidates, references, layout, metric.own())?;
         let references = references.as_ref().unwrap_or(&candidates);
         metric.suits(candidates.texts().are_ids() && !candidates.is_empty())?;
         let groups: Vec<_> = (0..candidates.len()).map(|set| (candidates.range(set), references.range(set))).collect();

@@ -19,6 +19,7 @@ mod sum;
 mod text;
 mod text_details;
 mod texts;
+mod tokenizer;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

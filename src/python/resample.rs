@@ -11,7 +11,7 @@ use super::text::{TextMetric, with_metric};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::Integers;
-use crate::text::{check, resample};
+use crate::text::{Metric, check, resample};
 
 type Object<'py> = Bound<'py, PyAny>;
 type Scores<'py> = Bound<'py, PyArray1<f64>>;
@@ -30,11 +30,13 @@ impl Segments {
     fn new(metric: Py<TextMetric>, name: &str, rows: &Object<'_>) -> PyResult<Self> {
         guarded(|| {
             let Integers { values, shape } = integer_array(name, rows)?;
-            let width = metric.get().width();
-            if !matches!(shape[..], [count, columns] if count > 0 && columns == width) {
-                return Err(Error::shape(name, &shape, format!("(N, {width}) with N of at least 1")).into());
-            }
+            let columns = if let [(1..), columns] = shape[..] { columns } else { 0 };
             let segments = with_metric!(&metric.get().0, metric => {
+                let width = metric.width();
+                let metric = metric.with_width(columns);
+                let metric = metric
+                    .as_deref()
+                    .ok_or_else(|| Error::shape(name, &shape, format!("(N, {width}) with N of at least 1")))?;
                 check(metric, name, &values)?;
                 resample::Segments::new(metric, &values)?
             });

@@ -2,6 +2,8 @@
 //!
 //! Defaults and documentation live in `python/seqloss_rs/text.py`.
 
+use std::borrow::Cow;
+
 use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -9,6 +11,7 @@ use pyo3::types::{PyDict, PyFloat, PyTuple};
 
 use super::arguments::{flag, integer, integer_array, number, reducer, word};
 use super::texts::{self, PreparedTexts, Read};
+use super::tokenizer::{OwnTokenizer, tokenizer};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::Integers;
@@ -30,7 +33,7 @@ type Object<'py> = Bound<'py, PyAny>;
 
 /// A metric with checked options.
 #[pyclass(frozen, module = "seqloss_rs")]
-pub(super) struct TextMetric(pub(super) Kind);
+pub(super) struct TextMetric(pub(super) Kind, Option<OwnTokenizer>);
 
 pub(super) enum Kind {
     Bleu(Bleu),
@@ -64,14 +67,21 @@ pub(super) use with_metric;
 pub(super) fn bleu<'py>(
     max_order: &Object<'py>,
     smoothing: &Object<'py>,
+    smoothing_value: Option<Object<'py>>,
     effective_order: Option<Object<'py>>,
     tokenize: &Object<'py>,
     lowercase: &Object<'py>,
 ) -> PyResult<TextMetric> {
     let effective_order = effective_order.map(|object| flag("effective_order", &object)).transpose()?;
-    let (smoothing, tokenize) = (word("smoothing", smoothing)?, word("tokenize", tokenize)?);
+    let smoothing = word("smoothing", smoothing)?;
+    let smoothing_value = smoothing_value.map(|object| number("smoothing_value", &object)).transpose()?;
+    let (tokenize, own) = tokenizer("tokenize", tokenize, "none")?;
     let (max_order, lowercase) = (integer("max_order", max_order)?, flag("lowercase", lowercase)?);
-    Ok(TextMetric(Kind::Bleu(Bleu::new(max_order, &smoothing, effective_order, &tokenize, lowercase)?)))
+    let mut bleu = Bleu::new(max_order, &smoothing, effective_order, &tokenize, lowercase)?;
+    if let Some(value) = smoothing_value {
+        bleu = bleu.with_smoothing_value(value)?;
+    }
+    Ok(TextMetric(Kind::Bleu(bleu), own.map(|own| own.of_bleu(lowercase))))
 }
 
 #[pyfunction]
@@ -86,7 +96,7 @@ pub(super) fn chrf(
     let (char_order, word_order) = (integer("char_order", char_order)?, integer("word_order", word_order)?);
     let (beta, lowercase) = (number("beta", beta)?, flag("lowercase", lowercase)?);
     let (whitespace, eps_smoothing) = (flag("whitespace", whitespace)?, flag("eps_smoothing", eps_smoothing)?);
-    Ok(TextMetric(Kind::Chrf(Chrf::new(char_order, word_order, beta, lowercase, whitespace, eps_smoothing)?)))
+    Ok(TextMetric(Kind::Chrf(Chrf::new(char_order, word_order, beta, lowercase, whitespace, eps_smoothing)?), None))
 }
 
 #[pyfunction]
@@ -96,18 +106,31 @@ pub(super) fn ter(
     asian_support: &Object<'_>,
     case_sensitive: &Object<'_>,
 ) -> PyResult<TextMetric> {
-    Ok(TextMetric(Kind::Ter(Ter::new(Tercom {
+    let tercom = Tercom {
         normalized: flag("normalized", normalized)?,
         no_punct: flag("no_punct", no_punct)?,
         asian_support: flag("asian_support", asian_support)?,
         case_sensitive: flag("case_sensitive", case_sensitive)?,
-    }))))
+    };
+    Ok(TextMetric(Kind::Ter(Ter::new(tercom)), None))
 }
 
 #[pyfunction]
-pub(super) fn rouge(variant: &Object<'_>, measure: &Object<'_>, stem: &Object<'_>) -> PyResult<TextMetric> {
+pub(super) fn rouge(
+    variant: &Object<'_>,
+    measure: &Object<'_>,
+    stem: &Object<'_>,
+    tokenize: &Object<'_>,
+    multiple_references: &Object<'_>,
+) -> PyResult<TextMetric> {
     let (variant, measure) = (word("variant", variant)?, word("measure", measure)?);
-    Ok(TextMetric(Kind::Rouge(Rouge::new(&variant, &measure, flag("stem", stem)?)?)))
+    let multiple_references = word("multiple_references", multiple_references)?;
+    let (tokenize, own) = tokenizer("tokenize", tokenize, "unicode")?;
+    let rouge = Rouge::new(&variant, &measure, flag("stem", stem)?)?
+        .with_tokenizer(&tokenize)?
+        .with_references(&multiple_references)?;
+    let own = own.map(|own| own.of_lines(rouge.has_lines()));
+    Ok(TextMetric(Kind::Rouge(rouge), own))
 }
 
 #[pyfunction]
@@ -117,10 +140,15 @@ pub(super) fn error_rate(
     lowercase: &Object<'_>,
     remove_punctuation: &Object<'_>,
 ) -> PyResult<TextMetric> {
-    let (unit, measure) = (word("unit", unit)?, word("measure", measure)?);
+    let ((unit, own), measure) = (tokenizer("unit", unit, "word")?, word("measure", measure)?);
     let (lowercase, remove_punctuation) =
         (flag("lowercase", lowercase)?, flag("remove_punctuation", remove_punctuation)?);
-    Ok(TextMetric(Kind::ErrorRate(ErrorRate::new(&unit, &measure, lowercase, remove_punctuation)?)))
+    if own.is_some() && remove_punctuation {
+        let message = "remove_punctuation is True, which goes with unit=\"word\" or \"char\"";
+        return Err(Error::Value(message.to_owned()).into());
+    }
+    let rate = ErrorRate::new(&unit, &measure, lowercase, remove_punctuation)?;
+    Ok(TextMetric(Kind::ErrorRate(rate), own.map(|own| own.of_case(lowercase))))
 }
 
 #[pyfunction]
@@ -131,8 +159,9 @@ pub(super) fn gleu(
     lowercase: &Object<'_>,
 ) -> PyResult<TextMetric> {
     let (min_order, max_order) = (integer("min_order", min_order)?, integer("max_order", max_order)?);
-    let (tokenize, lowercase) = (word("tokenize", tokenize)?, flag("lowercase", lowercase)?);
-    Ok(TextMetric(Kind::Gleu(Gleu::new(min_order, max_order, &tokenize, lowercase)?)))
+    let ((tokenize, own), lowercase) = (tokenizer("tokenize", tokenize, "none")?, flag("lowercase", lowercase)?);
+    let gleu = Gleu::new(min_order, max_order, &tokenize, lowercase)?;
+    Ok(TextMetric(Kind::Gleu(gleu), own.map(|own| own.of_bleu(lowercase))))
 }
 
 #[pyfunction]
@@ -146,14 +175,15 @@ pub(super) fn nltk_bleu(
     lowercase: &Object<'_>,
 ) -> PyResult<TextMetric> {
     let constants = [number("epsilon", epsilon)?, number("alpha", alpha)?, number("k", k)?];
-    let (method, tokenize) = (integer("method", method)?, word("tokenize", tokenize)?);
+    let (method, (tokenize, own)) = (integer("method", method)?, tokenizer("tokenize", tokenize, "none")?);
     let lowercase = flag("lowercase", lowercase)?;
-    Ok(TextMetric(Kind::NltkBleu(NltkBleu::new(weights, method, constants, &tokenize, lowercase)?)))
+    let bleu = NltkBleu::new(weights, method, constants, &tokenize, lowercase)?;
+    Ok(TextMetric(Kind::NltkBleu(bleu), own.map(|own| own.of_bleu(lowercase))))
 }
 
 #[pyfunction]
 pub(super) fn answers(exact: bool) -> TextMetric {
-    TextMetric(Kind::Answers(if exact { Answers::Exact } else { Answers::F1 }))
+    TextMetric(Kind::Answers(if exact { Answers::Exact } else { Answers::F1 }), None)
 }
 
 #[pymethods]
@@ -172,6 +202,7 @@ impl TextMetric {
             let reducer = reducer(reduction, normalizer, TEXT)?;
             let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let reduced = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
+                let metric = &*metric.for_pairs(&pairs);
                 let rows = statistics(metric, &pairs, watch)?;
                 let losses = match reducer.reduction() {
                     Reduction::Corpus => vec![loss(metric.corpus(&rows)?)],
@@ -199,6 +230,7 @@ impl TextMetric {
         guarded(|| {
             let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
+                let metric = &*metric.for_pairs(&pairs);
                 Ok(scores(metric, &statistics(metric, &pairs, watch)?))
             }))?;
             for score in &mut scores {
@@ -218,8 +250,8 @@ impl TextMetric {
     ) -> PyResult<Object<'py>> {
         guarded(|| {
             let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
-            let rows = self.rows(py, &pairs)?;
-            let axes = [&axes[..], &[self.width()]].concat();
+            let (rows, width) = self.rows(py, &pairs)?;
+            let axes = [&axes[..], &[width]].concat();
             Ok(rows.into_pyarray(py).reshape(axes)?.into_any())
         })
     }
@@ -227,7 +259,7 @@ impl TextMetric {
     /// References that are read once for many calls.
     fn prepare<'py>(&self, references: &Object<'py>, layout: Option<&Bound<'py, PyDict>>) -> PyResult<PreparedTexts> {
         guarded(|| {
-            let prepared = PreparedTexts::new("references", references, layout)?;
+            let prepared = PreparedTexts::new("references", references, layout, self.own())?;
             self.suits(prepared.are_ids())?;
             Ok(prepared)
         })
@@ -243,16 +275,21 @@ impl TextMetric {
     ) -> PyResult<Object<'py>> {
         guarded(|| {
             let Read { pairs, .. } = self.read(hypotheses, references, layout)?;
-            self.parts(py, &self.rows(py, &pairs)?)
+            let (rows, width) = self.rows(py, &pairs)?;
+            self.parts(py, &rows, width)
         })
     }
 
     /// The score of each row, as of a sentence.
     fn scores_of_rows<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
         guarded(|| {
-            let Integers { values, .. } = integer_array("rows", rows)?;
+            let Integers { values, shape } = integer_array("rows", rows)?;
             let scale = self.scale();
-            let scores: Vec<f64> = with_metric!(&self.0, metric => scores(metric, &values));
+            let columns = shape.get(1).copied().unwrap_or_default();
+            let scores: Vec<f64> = with_metric!(&self.0, metric => {
+                let metric = metric.with_width(columns).unwrap_or_else(|| Cow::Borrowed(metric));
+                scores(&*metric, &values)
+            });
             Ok(scores.into_iter().map(|score| scale * score).collect::<Vec<_>>().into_pyarray(py).into_any())
         })
     }
@@ -261,13 +298,21 @@ impl TextMetric {
     fn score_statistics<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
         guarded(|| {
             let Integers { values, shape } = integer_array("rows", rows)?;
-            let width = self.width();
-            // An empty list has no second axis.
-            if !matches!(shape[..], [_, columns] if columns == width) && shape != [width] && shape != [0] {
-                return Err(Error::shape("rows", &shape, format!("(N, {width}) or ({width},)")).into());
-            }
-            with_metric!(&self.0, metric => check(metric, "rows", &values))?;
-            self.parts(py, &values)
+            let columns = match shape[..] {
+                // An empty list has no second axis.
+                [0] => self.width(),
+                [columns] | [_, columns] => columns,
+                _ => 0,
+            };
+            with_metric!(&self.0, metric => {
+                let width = metric.width();
+                let metric = metric.with_width(columns);
+                let metric = metric
+                    .as_deref()
+                    .ok_or_else(|| Error::shape("rows", &shape, format!("(N, {width}) or ({width},)")))?;
+                check(metric, "rows", &values)?;
+            });
+            self.parts(py, &values, columns)
         })
     }
 }
@@ -288,30 +333,36 @@ impl TextMetric {
         with_metric!(&self.0, metric => metric.width())
     }
 
-    fn rows(&self, py: Python<'_>, pairs: &Pairs) -> PyResult<Vec<i64>> {
-        with_metric!(&self.0, metric => enter(py, work(pairs), |watch| statistics(metric, pairs, watch)))
+    /// The rows, and how wide they are.
+    fn rows(&self, py: Python<'_>, pairs: &Pairs) -> PyResult<(Vec<i64>, usize)> {
+        with_metric!(&self.0, metric => {
+            let metric = &*metric.for_pairs(pairs);
+            let rows = enter(py, work(pairs), |watch| statistics(metric, pairs, watch))?;
+            Ok((rows, metric.width()))
+        })
     }
 
-    fn parts<'py>(&self, py: Python<'py>, rows: &[i64]) -> PyResult<Object<'py>> {
+    fn parts<'py>(&self, py: Python<'py>, rows: &[i64], width: usize) -> PyResult<Object<'py>> {
         match &self.0 {
             Kind::Bleu(bleu) => {
-                let row = sum(rows, self.width())?;
+                let row = sum(rows, width)?;
                 let parts = bleu.parts(&row, Level::Corpus);
                 let precisions = PyTuple::new(py, parts.precisions.iter().map(|precision| PERCENT * precision))?;
                 let counts = PyTuple::new(py, row)?;
                 (PERCENT * parts.score, precisions, parts.brevity_penalty, counts).into_bound_py_any(py)
             }
             Kind::Chrf(chrf) => {
-                let row = sum(rows, self.width())?;
+                let row = sum(rows, width)?;
                 (PERCENT * chrf.score(&row, Level::Corpus)).into_bound_py_any(py)
             }
             Kind::Ter(ter) => {
-                let row = sum(rows, self.width())?;
+                let row = sum(rows, width)?;
                 (PERCENT * ter.score(&row, Level::Corpus), row[0], reference_length(&row)).into_bound_py_any(py)
             }
             Kind::Rouge(rouge) => {
-                let means = [Measure::Precision, Measure::Recall, Measure::F].map(|measure| mean(measure, rows));
-                (rouge.corpus(rows)?, means[0], means[1], means[2]).into_bound_py_any(py)
+                let all = [rouge.measure(), Measure::Precision, Measure::Recall, Measure::F];
+                let means = all.map(|measure| mean(measure, rows, width));
+                means.into_bound_py_any(py)
             }
             Kind::Gleu(_) | Kind::NltkBleu(_) => {
                 let row = sum(rows, self.width())?;
@@ -320,7 +371,7 @@ impl TextMetric {
             }
             Kind::Answers(answers) => (answers.corpus(rows)?, rows.len() / self.width()).into_bound_py_any(py),
             Kind::ErrorRate(rate) => {
-                let row = sum(rows, self.width())?;
+                let row = sum(rows, width)?;
                 (rate.score(&row, Level::Corpus), PyTuple::new(py, row)?).into_bound_py_any(py)
             }
         }
@@ -337,13 +388,19 @@ impl TextMetric {
         references: &Object<'py>,
         layout: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Read> {
-        let read = texts::read(hypotheses, references, layout)?;
+        let read = texts::read(hypotheses, references, layout, self.own())?;
         self.suits(read.pairs.are_ids() && !read.pairs.is_empty())?;
         Ok(read)
     }
 
-    /// Complains of token ids where an option needs strings.
+    /// The caller's tokenizer, if it is not one of the metric's.
+    pub(super) fn own(&self) -> Option<&OwnTokenizer> {
+        self.1.as_ref()
+    }
+
+    /// Complains of token ids where an option needs strings. A tokenizer of the caller's does so itself, and makes ids.
     pub(super) fn suits(&self, are_ids: bool) -> Result<(), Error> {
+        let are_ids = are_ids && self.1.is_none();
         let wants_strings = match &self.0 {
             Kind::Bleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
             Kind::Chrf(chrf) => chrf.wants_strings(),

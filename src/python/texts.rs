@@ -9,14 +9,15 @@ use numpy::ToPyArray;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyEllipsis, PyList, PyString};
 
 use super::arguments::{integer, integer_array};
-use super::collect::{Kind, TextArray, items, must_be_sets, text_array, text_sets};
+use super::collect::{Items, Kind, TextArray, items, must_be_sets, text_array, text_sets};
 use super::guarded;
+use super::tokenizer::OwnTokenizer;
 use crate::error::Error;
 use crate::input::Integers;
-use crate::text::tokens::{Pairs, TextSets, Texts, same_kind};
+use crate::text::tokens::{LINE_BREAK, Pairs, TextSets, Texts, same_kind};
 use crate::text::vocabulary::Vocabulary;
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -41,15 +42,16 @@ pub(super) struct PreparedTexts {
 }
 
 /// Reads hypotheses and references, which may be prepared. `layout` holds the keywords that say how ids lie in their
-/// arrays.
+/// arrays; `own` cuts strings.
 pub(super) fn read<'py>(
     hypotheses: &Object<'py>,
     references: &Object<'py>,
     layout: Option<&Bound<'py, PyDict>>,
+    own: Option<&OwnTokenizer>,
 ) -> PyResult<Read> {
     let layout = Layout::new(layout)?;
     let asked = layout.rollouts;
-    let (TextArray { texts, mut axes, columns }, references) = sides(hypotheses, references, layout)?;
+    let (TextArray { texts, mut axes, columns }, references) = sides(hypotheses, references, layout, own)?;
     let rollouts = match (asked, &axes[..]) {
         (None, axes) => axes.get(1).copied().unwrap_or(1),
         (Some(rollouts), &[_, own]) if rollouts != own => {
@@ -76,10 +78,11 @@ pub(super) fn read_grid<'py>(
     hypotheses: &Object<'py>,
     references: &Object<'py>,
     layout: &Bound<'py, PyDict>,
+    own: Option<&OwnTokenizer>,
 ) -> PyResult<Grid> {
     let layout = Layout::new(Some(layout))?;
     layout.has_no_rollouts("goes with pairs, and here each is compared with each")?;
-    let (TextArray { texts: hypotheses, axes, .. }, references) = sides(hypotheses, references, layout)?;
+    let (TextArray { texts: hypotheses, axes, .. }, references) = sides(hypotheses, references, layout, own)?;
     if let &[sets, each] = &axes[..] {
         let message = format!("hypotheses are {sets} sets of {each}, expected one text after another");
         return Err(Error::Value(message).into());
@@ -106,18 +109,25 @@ pub(super) fn read_candidates<'py>(
     candidates: &Object<'py>,
     references: Option<&Object<'py>>,
     layout: &Bound<'py, PyDict>,
+    own: Option<&OwnTokenizer>,
 ) -> PyResult<Candidates> {
     let layout = Layout::new(Some(layout))?;
     let mut vocabulary = Vocabulary::default();
     let mut number = |token: &[u8]| vocabulary.number(token);
-    let items_of_candidates = items("candidates", candidates)?;
-    let kind = Kind::of_sets(&items_of_candidates);
+    let mut items_of_candidates = items("candidates", candidates)?;
+    let mut kind = Kind::of_sets(&items_of_candidates);
     layout.is_for("candidates", kind)?;
     must_be_sets("candidates", &items_of_candidates)?;
+    let are_strings = kind == Kind::Strings;
+    cut(own, "candidates", &mut items_of_candidates, &mut kind)?;
     let candidates = text_sets("candidates", &items_of_candidates, kind, layout.hypotheses, &mut number)?;
     let Some(references) = references else { return Ok(Candidates { candidates, references: None }) };
-    let items = items("references", references)?;
+    let mut items = items("references", references)?;
     must_be_sets("references", &items)?;
+    if are_strings {
+        let mut kind = Kind::of_sets(&items);
+        cut(own, "references", &mut items, &mut kind)?;
+    }
     let references = text_sets("references", &items, kind, layout.references, number)?;
     if references.len() != candidates.len() {
         let (references, candidates) = (references.len(), candidates.len());
@@ -134,13 +144,15 @@ fn sides<'py>(
     hypotheses: &Object<'py>,
     references: &Object<'py>,
     layout: Layout,
+    own: Option<&OwnTokenizer>,
 ) -> PyResult<(TextArray, Arc<TextSets>)> {
-    let hypotheses = items("hypotheses", hypotheses)?;
+    let mut hypotheses = items("hypotheses", hypotheses)?;
     if let Ok(prepared) = references.cast::<PreparedTexts>() {
         let PreparedTexts { sets, kind: prepared, vocabulary, .. } = prepared.get();
         layout.references.has_no_shape("goes with the references, which are prepared already")?;
-        let kind = Kind::of_texts(&hypotheses, || *prepared);
+        let mut kind = Kind::of_texts(&hypotheses, || *prepared);
         layout.is_for("hypotheses", kind)?;
+        cut(own, "hypotheses", &mut hypotheses, &mut kind)?;
         let find = |token: &[u8]| vocabulary.find(token).unwrap_or(vocabulary.len() as u32);
         let texts = text_array(&hypotheses, kind, layout.hypotheses, find)?;
         if kind != *prepared {
@@ -150,14 +162,33 @@ fn sides<'py>(
         }
         return Ok((texts, sets.clone()));
     }
-    let references = items("references", references)?;
-    let kind = Kind::of_texts(&hypotheses, || references.tokens_or_sets());
+    let mut references = items("references", references)?;
+    let mut kind = Kind::of_texts(&hypotheses, || references.tokens_or_sets());
     layout.is_for("hypotheses", kind)?;
+    let are_strings = kind == Kind::Strings;
+    cut(own, "hypotheses", &mut hypotheses, &mut kind)?;
+    if are_strings {
+        cut(own, "references", &mut references, &mut Kind::Strings)?;
+    }
     let mut vocabulary = Vocabulary::default();
     let mut number = |token: &[u8]| vocabulary.number(token);
     let texts = text_array(&hypotheses, kind, layout.hypotheses, &mut number)?;
     let references = text_sets("references", &references, kind, layout.references, number)?;
     Ok((texts, Arc::new(references)))
+}
+
+/// Lets a tokenizer of the caller's cut strings; they are lists of tokens from then on.
+fn cut<'py>(own: Option<&OwnTokenizer>, name: &str, items: &mut Items<'py>, kind: &mut Kind) -> PyResult<()> {
+    let Some(own) = own else { return Ok(()) };
+    if *kind != Kind::Strings {
+        return Ok(own.suits(name, *kind, items)?);
+    }
+    match items {
+        Items::List(list) | Items::Strings { rows: list, .. } => *list = own.cut(name, list)?,
+        Items::Array(_) => {}
+    }
+    *kind = Kind::Tokens;
+    Ok(())
 }
 
 impl PreparedTexts {
@@ -166,13 +197,15 @@ impl PreparedTexts {
         name: &'static str,
         sets: &Object<'py>,
         layout: Option<&Bound<'py, PyDict>>,
+        own: Option<&OwnTokenizer>,
     ) -> PyResult<Self> {
         let layout = Layout::new(layout)?;
         layout.hypotheses.has_no_shape("goes with hypotheses")?;
         layout.has_no_rollouts("goes with hypotheses")?;
-        let items = items(name, sets)?;
-        let kind = Kind::of_sets(&items);
+        let mut items = items(name, sets)?;
+        let mut kind = Kind::of_sets(&items);
         layout.is_for(name, kind)?;
+        cut(own, name, &mut items, &mut kind)?;
         let (mut vocabulary, mut tokens) = (Vocabulary::default(), vec![]);
         let number = |token: &[u8]| {
             let number = vocabulary.number(token);
@@ -203,7 +236,12 @@ impl PreparedTexts {
             let text = |index| match self.sets.texts() {
                 Texts::Strings(strings) => strings.text(index).into_bound_py_any(py),
                 Texts::Ids(ids) if self.kind == Kind::Tokens => {
-                    PyList::new(py, ids.text(index).iter().map(|&id| &self.tokens[id as usize]))?.into_bound_py_any(py)
+                    let token = |&id: &i64| match id {
+                        LINE_BREAK => PyEllipsis::get(py).into_bound_py_any(py),
+                        id => self.tokens[id as usize].as_str().into_bound_py_any(py),
+                    };
+                    let tokens = ids.text(index).iter().map(token).collect::<PyResult<Vec<_>>>()?;
+                    PyList::new(py, tokens)?.into_bound_py_any(py)
                 }
                 Texts::Ids(ids) => Ok(ids.text(index).to_pyarray(py).into_any()),
             };

@@ -18,14 +18,14 @@ use crate::parallel::Ticker;
 use crate::simd::math::{exp_f64x8, ln};
 
 /// What is done about orders without matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Smoothing {
     /// Nothing: the score is 0.
     None,
-    /// 0.1 matches instead.
-    Floor,
-    /// One more match, and one more n-gram, in all orders above 1.
-    AddK,
+    /// So many matches instead.
+    Floor(f64),
+    /// So many more matches, and as many more n-grams, in all orders above 1.
+    AddK(f64),
     /// Half a match for the first order without one, a quarter for the second, and so on.
     Exp,
 }
@@ -41,10 +41,27 @@ impl Smoothing {
     fn named(name: &str) -> Option<Self> {
         match name {
             "none" => Some(Self::None),
-            "floor" => Some(Self::Floor),
-            "add-k" => Some(Self::AddK),
+            "floor" => Some(Self::Floor(FLOOR)),
+            "add-k" => Some(Self::AddK(K)),
             "exp" => Some(Self::Exp),
             _ => None,
+        }
+    }
+
+    /// The same with another value than sacrebleu's.
+    fn with_value(self, value: f64) -> Result<Self, Error> {
+        let wrong = |expected| Err(Error::Value(format!("smoothing_value is {value}, expected {expected}")));
+        match self {
+            Self::Floor(_) if (0.0..=1.0).contains(&value) => Ok(Self::Floor(value)),
+            Self::Floor(_) => wrong("a number of matches in 0..=1"),
+            Self::AddK(_) if (0.0..f64::INFINITY).contains(&value) => Ok(Self::AddK(value)),
+            Self::AddK(_) => wrong("a finite number of matches of at least 0"),
+            Self::None | Self::Exp => {
+                let smoothing = if self == Self::Exp { "exp" } else { "none" };
+                let message =
+                    format!("smoothing_value goes with \"floor\" and \"add-k\", and smoothing is \"{smoothing}\"");
+                Err(Error::Value(message))
+            }
         }
     }
 }
@@ -87,6 +104,12 @@ impl Bleu {
             return Err(Error::range("max_order", &[], max_order, format!("a length of n-grams in 1..={LONGEST}")));
         }
         let choice = |argument, value: &str, choices| Error::Choice { argument, value: value.to_owned(), choices };
+        if Tokenizer::OF_MODELS.contains(&tokenize) {
+            let message = format!(
+                "tokenize is \"{tokenize}\", which needs a model; expected a callable by which your model cuts a string"
+            );
+            return Err(Error::Value(message));
+        }
         Ok(Self {
             max_order: max_order as usize,
             smoothing: Smoothing::named(smoothing).ok_or_else(|| choice("smoothing", smoothing, Smoothing::NAMES))?,
@@ -94,6 +117,11 @@ impl Bleu {
             tokenizer: Tokenizer::named(tokenize).ok_or_else(|| choice("tokenize", tokenize, Tokenizer::NAMES))?,
             lowercase,
         })
+    }
+
+    /// The same with another value for the smoothing: so many matches instead of none, or so many more.
+    pub fn with_smoothing_value(self, value: f64) -> Result<Self, Error> {
+        Ok(Self { smoothing: self.smoothing.with_value(value)?, ..self })
     }
 
     /// Whether an option needs strings.
@@ -123,7 +151,10 @@ impl Bleu {
         let mut orders = self.max_order;
         let mut halves = 1.0;
         for (index, precision) in precisions.iter_mut().enumerate() {
-            let more = if self.smoothing == Smoothing::AddK && index > 0 { K } else { 0.0 };
+            let more = match self.smoothing {
+                Smoothing::AddK(k) if index > 0 => k,
+                _ => 0.0,
+            };
             let (matches, total) = (matches[index] as f64 + more, totals[index] as f64 + more);
             if total == 0.0 {
                 break;
@@ -133,12 +164,12 @@ impl Bleu {
             }
             *precision = match self.smoothing {
                 _ if matches > 0.0 => matches / total,
-                Smoothing::Floor => FLOOR / total,
+                Smoothing::Floor(floor) => floor / total,
                 Smoothing::Exp => {
                     halves *= 0.5;
                     halves / total
                 }
-                Smoothing::None | Smoothing::AddK => 0.0,
+                Smoothing::None | Smoothing::AddK(_) => 0.0,
             };
         }
         let logarithms: f64 = precisions[..orders].iter().map(|&precision| ln(precision)).sum();
@@ -250,6 +281,13 @@ mod tests {
         assert!(message(Bleu::new(33, "exp", None, "13a", false)).starts_with("max_order is 33"));
         assert!(message(Bleu::new(4, "add", None, "13a", false)).starts_with("smoothing is \"add\""));
         assert!(message(Bleu::new(4, "exp", None, "14", false)).starts_with("tokenize is \"14\""));
+        assert!(message(Bleu::new(4, "exp", None, "flores200", false)).contains("needs a model"));
+        for (smoothing, value) in
+            [("floor", 1.1), ("floor", f64::NAN), ("add-k", -1.0), ("add-k", f64::INFINITY), ("exp", 1.0)]
+        {
+            let wrong = message(bleu(smoothing, None).with_smoothing_value(value));
+            assert!(wrong.starts_with("smoothing_value"), "{smoothing} {value}: {wrong}");
+        }
         let row = [7, 8, 5, 7, 0, 0, 7, 6, 5, 4];
         let wrong = bleu("exp", None).check(&row).unwrap_err();
         assert_eq!(wrong, "7 matches of order 2, which is more than its 6 n-grams");

@@ -14,6 +14,7 @@ pub mod answers;
 pub mod bleu;
 pub mod chrf;
 pub mod cider;
+pub mod classes;
 pub mod diversity;
 pub mod error_rate;
 pub mod gleu;
@@ -25,6 +26,8 @@ pub mod prefix;
 pub mod punctuation;
 pub mod resample;
 pub mod rouge;
+pub mod scripts;
+pub mod separate;
 pub mod shifts;
 pub mod spans;
 pub mod stem;
@@ -34,7 +37,10 @@ pub mod ter;
 pub mod tercom;
 pub mod tokenize;
 pub mod tokens;
+pub mod unicode;
 pub mod vocabulary;
+
+use std::borrow::Cow;
 
 use crate::error::Error;
 use crate::exact::Exact;
@@ -58,6 +64,20 @@ pub trait Metric: Sync {
 
     /// How many integers a row has.
     fn width(&self) -> usize;
+    /// The same metric for rows of that width, if it has such rows.
+    fn with_width(&self, width: usize) -> Option<Cow<'_, Self>>
+    where
+        Self: Clone,
+    {
+        (width == self.width()).then_some(Cow::Borrowed(self))
+    }
+    /// The same metric with rows that are wide enough for these pairs.
+    fn for_pairs(&self, _: &Pairs) -> Cow<'_, Self>
+    where
+        Self: Clone,
+    {
+        Cow::Borrowed(self)
+    }
     /// Cuts a string into tokens.
     fn read(&self, text: &str, pair: &mut Pair);
     /// Counts a pair.
@@ -68,7 +88,11 @@ pub trait Metric: Sync {
         scratch: &mut Self::Scratch,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error>;
-    /// Says what is wrong with a row that no pair can have.
+    /// What of a row is counts, if there is room for more.
+    fn counts<'a>(&self, row: &'a [i64]) -> &'a [i64] {
+        row
+    }
+    /// Says what is wrong with counts that no pair can have.
     fn check(&self, row: &[i64]) -> Result<(), String>;
     /// The score of a row, as a ratio.
     fn score(&self, row: &[i64], level: Level) -> f64;
@@ -153,7 +177,7 @@ pub fn sum(rows: &[i64], width: usize) -> Result<Vec<i64>, Error> {
 
 /// Checks rows that somebody else has made.
 pub fn check<M: Metric>(metric: &M, name: &str, rows: &[i64]) -> Result<(), Error> {
-    for (index, row) in rows.chunks(metric.width()).enumerate() {
+    for (index, row) in rows.chunks(metric.width()).map(|row| metric.counts(row)).enumerate() {
         if let Some(column) = row.iter().position(|&value| value < 0) {
             return Err(Error::range(name, &[index, column], row[column], "a count"));
         }

@@ -111,6 +111,10 @@ impl Prefixes for Rouge {
         scratch: &mut Self::Scratch,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
+        if self.is_mean() && pair.references().len() > 1 {
+            let message = "multiple_references is \"mean\", and prefixes have only the best one: expected \"best\"";
+            return Err(Error::Value(message.into()));
+        }
         let hypothesis = pair.hypothesis().tokens();
         for (index, reference) in pair.references().map(Text::tokens).enumerate() {
             let of_reference = self.units(reference.len());

@@ -238,7 +238,7 @@ mod tests {
         let rows = [1, 3, 7, 2, 3, 3, 0, 0, 5, 1, 1 << 62, 1 << 62, 5, 5, 5];
         let segments = Segments::new(&rouge, &rows).unwrap();
         let all = segments.bootstrap(&[0, 1, 2, 3, 4], &Watch::never()).unwrap();
-        assert_eq!(segments.scores(&rouge, &all), [mean(Measure::F, &rows)]);
+        assert_eq!(segments.scores(&rouge, &all), [mean(Measure::F, &rows, 3)]);
         let tiny = segments.bootstrap(&[3; 5], &Watch::never()).unwrap();
         assert_eq!(segments.scores(&rouge, &tiny), [0.5f64.powi(62)]);
         let third: f64 = 1.0 / 3.0;

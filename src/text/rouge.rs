@@ -6,9 +6,12 @@
 //! each line of the reference, the union of its longest common subsequences with every line of the hypothesis, in which a
 //! token counts no more often than it occurs in either text. Token ids have no lines, so there Lsum is L.
 //!
-//! Of several references the one with the best F counts, the first of equals.
+//! Of several references the one with the best F counts, the first of equals; or each measure is the mean over all of them.
+
+use std::borrow::Cow;
 
 use super::ngrams::{self, clipped_matches};
+use super::scripts;
 use super::stem::{STEMS, Stems};
 use super::strips::grow;
 use super::subsequence;
@@ -84,8 +87,15 @@ impl Measure {
         }
     }
 
-    /// The measure of a row: hits, hypothesis, reference.
+    /// The measure of a row: the mean over the references that it has.
     pub fn of(self, row: &[i64]) -> f64 {
+        let row = counts(row);
+        let count = row.len() / WIDTH;
+        row.chunks(WIDTH).map(|counts| self.of_counts(counts)).sum::<f64>() / count as f64
+    }
+
+    /// The measure of hits, hypothesis, reference.
+    fn of_counts(self, row: &[i64]) -> f64 {
         let [hits, hypothesis, reference] = [row[0], row[1].max(1), row[2].max(1)].map(|count| count as f64);
         let (precision, recall) = (hits / hypothesis, hits / reference);
         match self {
@@ -97,12 +107,42 @@ impl Measure {
     }
 }
 
+/// Hits, hypothesis, reference.
+const WIDTH: usize = 3;
+/// Stands in a row for the counts of references that its hypothesis has not.
+const MISSING: i64 = -1;
+
+/// The counts of a row without those that are missing.
+fn counts(row: &[i64]) -> &[i64] {
+    let is_missing = |counts: &&[i64]| counts.iter().all(|&count| count == MISSING);
+    &row[..row.len() - WIDTH * row[WIDTH..].rchunks(WIDTH).take_while(is_missing).count()]
+}
+
+/// What several references count for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Several {
+    /// The one with the best F.
+    Best,
+    /// All alike; a row has room for so many.
+    Mean(usize),
+}
+
+/// How a text is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// rouge-score's runs of ASCII letters and digits, stemmed or not.
+    Ascii { stem: bool },
+    /// Words of every script.
+    Unicode,
+}
+
 /// How ROUGE is computed.
 #[derive(Debug, Clone)]
 pub struct Rouge {
     variant: Variant,
     measure: Measure,
-    stem: bool,
+    words: Words,
+    several: Several,
 }
 
 impl Rouge {
@@ -112,8 +152,14 @@ impl Rouge {
         Ok(Self {
             variant: Variant::named(variant).ok_or_else(|| choice("variant", variant, Variant::NAMES))?,
             measure: Measure::named(measure).ok_or_else(|| choice("measure", measure, Measure::NAMES))?,
-            stem,
+            words: Words::Ascii { stem },
+            several: Several::Best,
         })
+    }
+
+    /// Whether all references of a hypothesis count alike.
+    pub(super) fn is_mean(&self) -> bool {
+        matches!(self.several, Several::Mean(_))
     }
 
     /// What is counted.
@@ -127,9 +173,48 @@ impl Rouge {
         (tokens + 1).saturating_sub(order) as i64
     }
 
+    /// The same with another way to cut texts: `"ascii"` or `"unicode"`.
+    pub fn with_tokenizer(self, tokenize: &str) -> Result<Self, Error> {
+        let words = match (tokenize, self.words) {
+            ("ascii", words) => words,
+            ("unicode", Words::Ascii { stem: true }) => {
+                return Err(Error::Value("stem is True, which goes with tokenize=\"ascii\"".to_owned()));
+            }
+            ("unicode", _) => Words::Unicode,
+            _ => {
+                let value = tokenize.to_owned();
+                return Err(Error::Choice { argument: "tokenize", value, choices: &["ascii", "unicode"] });
+            }
+        };
+        Ok(Self { words, ..self })
+    }
+
+    /// The same with another way to treat several references: `"best"` or `"mean"`.
+    pub fn with_references(self, multiple_references: &str) -> Result<Self, Error> {
+        let several = match multiple_references {
+            "best" => Several::Best,
+            "mean" => Several::Mean(1),
+            _ => {
+                let value = multiple_references.to_owned();
+                return Err(Error::Choice { argument: "multiple_references", value, choices: &["best", "mean"] });
+            }
+        };
+        Ok(Self { several, ..self })
+    }
+
     /// Whether an option needs strings.
     pub fn stem(&self) -> bool {
-        self.stem
+        self.words == Words::Ascii { stem: true }
+    }
+
+    /// What is told of the counts.
+    pub fn measure(&self) -> Measure {
+        self.measure
+    }
+
+    /// Whether texts are compared line by line.
+    pub fn has_lines(&self) -> bool {
+        self.variant == Variant::Summary
     }
 }
 
@@ -146,12 +231,39 @@ pub struct Scratch {
 impl Metric for Rouge {
     type Scratch = Scratch;
 
-    /// Hits, and how many tokens or n-grams the hypothesis and the reference have.
+    /// Hits, and how many tokens or n-grams the hypothesis and the reference have; for a mean the same of each reference.
     fn width(&self) -> usize {
-        3
+        match self.several {
+            Several::Best => WIDTH,
+            Several::Mean(most) => WIDTH * most,
+        }
+    }
+
+    fn with_width(&self, width: usize) -> Option<Cow<'_, Self>> {
+        match self.several {
+            Several::Mean(_) if width > 0 && width.is_multiple_of(WIDTH) => {
+                Some(Cow::Owned(Self { several: Several::Mean(width / WIDTH), ..self.clone() }))
+            }
+            _ => (width == self.width()).then_some(Cow::Borrowed(self)),
+        }
+    }
+
+    fn for_pairs(&self, pairs: &Pairs) -> Cow<'_, Self> {
+        self.with_width(WIDTH * pairs.most_references()).unwrap_or(Cow::Borrowed(self))
     }
 
     fn read(&self, text: &str, pair: &mut Pair) {
+        if self.words == Words::Unicode {
+            let mut buffer = std::mem::take(&mut pair.buffer);
+            for (index, line) in text.split('\n').enumerate() {
+                if index > 0 {
+                    pair.end_line();
+                }
+                scripts::words(line, &mut buffer, |token| pair.token(token));
+            }
+            pair.buffer = buffer;
+            return;
+        }
         let mut read = |stems: Option<&mut Stems>| {
             if self.variant != Variant::Summary {
                 return read_alphanumeric(text, stems, pair);
@@ -164,7 +276,7 @@ impl Metric for Rouge {
                 read_alphanumeric(line, stems.as_deref_mut(), pair);
             }
         };
-        if self.stem { STEMS.with_borrow_mut(|stems| read(Some(stems))) } else { read(None) }
+        if self.stem() { STEMS.with_borrow_mut(|stems| read(Some(stems))) } else { read(None) }
     }
 
     fn count(
@@ -176,7 +288,10 @@ impl Metric for Rouge {
     ) -> Result<(), Error> {
         let hypothesis = pair.hypothesis();
         let mut best = None;
-        for reference in pair.references() {
+        if let Several::Mean(_) = self.several {
+            row.fill(MISSING);
+        }
+        for (index, reference) in pair.references().enumerate() {
             let units = |text: Text<'_>| self.units(text.tokens().len());
             let hits = match self.variant {
                 Variant::Ngrams(order) => {
@@ -193,7 +308,11 @@ impl Metric for Rouge {
                 Variant::Summary => scratch.summary(hypothesis, reference, pair.distinct(), ticker)?,
             };
             let counts = [hits, units(hypothesis), units(reference)];
-            let f = Measure::F.of(&counts);
+            if let Several::Mean(_) = self.several {
+                row[WIDTH * index..][..WIDTH].copy_from_slice(&counts);
+                continue;
+            }
+            let f = Measure::F.of_counts(&counts);
             if best.is_none_or(|best| f > best) {
                 best = Some(f);
                 row.copy_from_slice(&counts);
@@ -203,13 +322,20 @@ impl Metric for Rouge {
     }
 
     fn check(&self, row: &[i64]) -> Result<(), String> {
-        let &[hits, hypothesis, reference] = row else { unreachable!("a row of ROUGE has three counts") };
-        if hits > hypothesis || hits > reference {
-            return Err(format!(
-                "{hits} hits, which is more than the {hypothesis} of the hypothesis or the {reference} of the reference"
-            ));
+        for counts in row.chunks(WIDTH) {
+            let [hits, hypothesis, reference] = [counts[0], counts[1], counts[2]];
+            if hits > hypothesis || hits > reference {
+                return Err(format!(
+                    "{hits} hits, which is more than the {hypothesis} of the hypothesis or the {reference} of the \
+                     reference"
+                ));
+            }
         }
         Ok(())
+    }
+
+    fn counts<'a>(&self, row: &'a [i64]) -> &'a [i64] {
+        counts(row)
     }
 
     fn score(&self, row: &[i64], _: Level) -> f64 {
@@ -242,8 +368,8 @@ pub fn statistics_of_all(metrics: &[Rouge], pairs: &Pairs, watch: &Watch<'_>) ->
 }
 
 /// The mean of a measure over rows; NaN for none.
-pub fn mean(measure: Measure, rows: &[i64]) -> f64 {
-    let rows = rows.chunks(3);
+pub fn mean(measure: Measure, rows: &[i64], width: usize) -> f64 {
+    let rows = rows.chunks(width);
     let count = rows.len() as f64;
     rows.map(|row| measure.of(row)).collect::<Exact>().value() / count
 }
@@ -311,6 +437,12 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_is_over_the_references_that_there_are() {
+        assert_eq!(Measure::Recall.of(&[1, 2, 4, 1, 2, 2, -1, -1, -1]), 0.375);
+        assert_eq!(Measure::Recall.of(&[0, 0, 0, 1, 2, 2]), 0.25);
+    }
+
+    #[test]
     fn every_name_is_a_variant() {
         for name in Variant::NAMES {
             assert!(Variant::named(name).is_some(), "{name}");
@@ -319,6 +451,11 @@ mod tests {
         for name in ["rouge0", "rouge10", "rougel", "L", ""] {
             assert!(Rouge::new(name, "f", false).unwrap_err().to_string().starts_with("variant is"), "{name}");
         }
-        assert!(Rouge::new("rougeL", "F", false).unwrap_err().to_string().starts_with("measure is \"F\""));
+        let message = |result: Result<Rouge, Error>| result.unwrap_err().to_string();
+        assert!(message(Rouge::new("rougeL", "F", false)).starts_with("measure is \"F\""));
+        let rouge = |stem| Rouge::new("rougeL", "f", stem).unwrap();
+        assert!(message(rouge(false).with_tokenizer("13a")).starts_with("tokenize is \"13a\""));
+        assert!(message(rouge(true).with_tokenizer("unicode")).starts_with("stem is True"));
+        assert!(message(rouge(true).with_references("worst")).starts_with("multiple_references is \"worst\""));
     }
 }

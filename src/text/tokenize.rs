@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::separate;
 use super::spans::{Rule, Spans};
 use super::stem::{Stems, stem};
 use super::tokens::Pair;
@@ -18,11 +19,18 @@ pub enum Tokenizer {
     None,
     /// Every character that is not whitespace.
     Char,
+    /// Punctuation and symbols of Unicode apart, as sacrebleu's `intl` has it.
+    International,
+    /// Every Chinese character apart, as sacrebleu's `zh` has it.
+    Chinese,
 }
 
 impl Tokenizer {
     /// The names by which users know them.
-    pub const NAMES: &[&str] = &["13a", "none", "char"];
+    pub const NAMES: &[&str] = &["13a", "none", "char", "intl", "zh"];
+
+    /// Tokenizers of sacrebleu that are a model, which is not here.
+    pub const OF_MODELS: &[&str] = &["flores101", "flores200", "spBLEU-1K", "spm", "ja-mecab", "ko-mecab"];
 
     /// The tokenizer of that name.
     pub fn named(name: &str) -> Option<Self> {
@@ -30,6 +38,8 @@ impl Tokenizer {
             "13a" => Some(Self::Mteval13a),
             "none" => Some(Self::None),
             "char" => Some(Self::Char),
+            "intl" => Some(Self::International),
+            "zh" => Some(Self::Chinese),
             _ => None,
         }
     }
@@ -40,6 +50,8 @@ impl Tokenizer {
             Self::Mteval13a => Rule::Mteval13a,
             Self::None => Rule::Words,
             Self::Char => return characters(text, |token| pair.token(token)),
+            Self::International => return separate::international(text, &mut |token| pair.token(token)),
+            Self::Chinese => return separate::chinese(text, &mut |token| pair.token(token)),
         };
         let mut spans = std::mem::take(&mut pair.spans);
         let text = find(rule, text, &mut spans);
@@ -243,7 +255,7 @@ fn trim_start(text: &str) -> &str {
 }
 
 /// Whitespace as Python's `str.split` has it: Unicode's, and the four ASCII separators of files, groups, records and units.
-fn is_whitespace(character: char) -> bool {
+pub fn is_whitespace(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{1c}'..='\u{1f}')
 }
 

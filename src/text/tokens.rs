@@ -45,12 +45,15 @@ impl<T> Arena<Vec<T>> {
     }
 }
 
+/// Ends a line among token ids.
+pub const LINE_BREAK: i64 = i64::MAX;
+
 /// Texts of one kind.
 #[derive(Debug, Clone)]
 pub enum Texts {
     /// Still to be cut into tokens.
     Strings(Arena<String>),
-    /// Token ids; any number is one.
+    /// Token ids; any number is one but [`LINE_BREAK`].
     Ids(Arena<Vec<i64>>),
 }
 
@@ -194,6 +197,11 @@ impl Pairs {
         self.hypotheses.is_empty()
     }
 
+    /// The most references that a hypothesis has.
+    pub fn most_references(&self) -> usize {
+        self.sets().iter().map(ExactSizeIterator::len).max().unwrap_or(1)
+    }
+
     /// Whether they are token ids.
     pub fn are_ids(&self) -> bool {
         self.hypotheses.are_ids()
@@ -309,7 +317,10 @@ impl Pair {
     fn ids(&mut self, ids: &[i64]) {
         self.tokens.reserve(ids.len());
         for &id in ids {
-            self.short(Short::of_integer(id as u64));
+            match id {
+                LINE_BREAK => self.end_line(),
+                id => self.short(Short::of_integer(id as u64)),
+            }
         }
     }
 
