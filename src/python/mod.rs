@@ -20,6 +20,7 @@ mod text;
 mod text_details;
 mod texts;
 mod tokenizer;
+mod tokens;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -116,6 +117,8 @@ mod _native {
     use super::text_details::{error_rate_align, rouge_scores, rouge_tokens};
     #[pymodule_export]
     use super::texts::PreparedTexts;
+    #[pymodule_export]
+    use super::tokens::{tokenize, tokenize_tercom};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

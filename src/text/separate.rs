@@ -14,7 +14,7 @@
 //! nothing is, nothing matches.
 
 use super::classes::{Class, Classes};
-use super::tokenize::{SYMBOLS, is_whitespace, trim_end};
+use super::tokenize::{SYMBOLS, is_whitespace};
 
 /// What a character is to these tokenizers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn international(text: &str, token: &mut dyn FnMut(&[u8])) {
         _ if is_whitespace(character) => Kind::Space,
         _ => Kind::Other,
     };
-    separate(trim_end(text), kind, token);
+    separate(text, kind, token);
 }
 
 /// sacrebleu's `zh`: every Chinese character is a token, and the rest is cut as mteval-v13a does.
@@ -134,7 +134,8 @@ mod tests {
             ("1,000.5€", vec!["1,000.5", "€"]),
             // At the ends of a text nothing is beside a stop.
             ("in 2019.", vec!["in", "2019."]),
-            ("2019. ", vec!["2019."]),
+            // BLEU cuts whitespace off the end before.
+            ("2019. ", vec!["2019", "."]),
             ("2019. a", vec!["2019", ".", "a"]),
             (".5", vec![".5"]),
             (" .5", vec![".", "5"]),

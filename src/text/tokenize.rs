@@ -44,13 +44,25 @@ impl Tokenizer {
         }
     }
 
-    /// Reads the tokens of a text.
+    /// Hands the tokens of a text over, one after another. Whitespace at its end counts: a hyphen before the last line break
+    /// goes, and for [`Self::International`] it is no number.
+    pub fn tokens(self, text: &str, token: &mut dyn FnMut(&[u8])) {
+        match self {
+            Self::Mteval13a => symbols_apart(&rewritten(text, MARKUP.iter().chain(&ENTITIES)), token),
+            Self::None => words(text, token),
+            Self::Char => characters(text, token),
+            Self::International => separate::international(text, token),
+            Self::Chinese => separate::chinese(text, token),
+        }
+    }
+
+    /// Reads the tokens of a text, without the whitespace at its end, as BLEU does.
     pub fn read(self, text: &str, pair: &mut Pair) {
         let rule = match self {
             Self::Mteval13a => Rule::Mteval13a,
             Self::None => Rule::Words,
             Self::Char => return characters(text, |token| pair.token(token)),
-            Self::International => return separate::international(text, &mut |token| pair.token(token)),
+            Self::International => return separate::international(trim_end(text), &mut |token| pair.token(token)),
             Self::Chinese => return separate::chinese(text, &mut |token| pair.token(token)),
         };
         let mut spans = std::mem::take(&mut pair.spans);

@@ -59,6 +59,14 @@ class Peer:
 
 
 PEERS = (
+    Peer(
+        "sacrebleu",
+        "2.6.0",
+        "seqloss_rs.compat.sacrebleu",
+        tuple(
+            f"test/test_{name}.py" for name in ("bleu", "chrf", "sentence_bleu", "significance", "ter", "tokenizer_ter")
+        ),
+    ),
     Peer("jiwer", "4.0.0", "seqloss_rs.compat.jiwer", ("tests/test_*.py",)),
     Peer(
         "rouge_score",
