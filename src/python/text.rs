@@ -287,7 +287,7 @@ impl TextMetric {
             let scale = self.scale();
             let columns = shape.get(1).copied().unwrap_or_default();
             let scores: Vec<f64> = with_metric!(&self.0, metric => {
-                let metric = metric.with_width(columns).unwrap_or_else(|| Cow::Borrowed(metric));
+                let metric = metric.with_width(columns).unwrap_or(Cow::Borrowed(metric));
                 scores(&*metric, &values)
             });
             Ok(scores.into_iter().map(|score| scale * score).collect::<Vec<_>>().into_pyarray(py).into_any())

@@ -178,7 +178,7 @@ fn sides<'py>(
 }
 
 /// Lets a tokenizer of the caller's cut strings; they are lists of tokens from then on.
-fn cut<'py>(own: Option<&OwnTokenizer>, name: &str, items: &mut Items<'py>, kind: &mut Kind) -> PyResult<()> {
+fn cut(own: Option<&OwnTokenizer>, name: &str, items: &mut Items<'_>, kind: &mut Kind) -> PyResult<()> {
     let Some(own) = own else { return Ok(()) };
     if *kind != Kind::Strings {
         return Ok(own.suits(name, *kind, items)?);

@@ -118,7 +118,7 @@ fn separate(text: &str, mut kind: impl FnMut(char) -> Kind, token: &mut dyn FnMu
 mod tests {
     use super::*;
 
-    fn cut(tokenizer: fn(&str, &mut dyn FnMut(&[u8])), text: &str) -> Vec<String> {
+    fn cut(tokenizer: impl Fn(&str, &mut dyn FnMut(&[u8])), text: &str) -> Vec<String> {
         let mut all = vec![];
         tokenizer(text, &mut |token| all.push(String::from_utf8(token.to_vec()).unwrap()));
         all
