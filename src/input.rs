@@ -584,6 +584,18 @@ impl<T> PerStep<T> {
         &mut self.values[self.starts[sequence]..self.starts[sequence + 1]]
     }
 
+    /// The values of each sequence, to be changed at the same time.
+    pub fn split_mut(&mut self) -> Vec<&mut [T]> {
+        let mut rest = &mut self.values[..];
+        let mut parts = Vec::with_capacity(self.starts.len() - 1);
+        for bounds in self.starts.windows(2) {
+            let (part, behind) = rest.split_at_mut(bounds[1] - bounds[0]);
+            parts.push(part);
+            rest = behind;
+        }
+        parts
+    }
+
     /// The same steps with other values.
     pub fn filled(structure: &Structure, value: T) -> Self
     where
@@ -591,6 +603,15 @@ impl<T> PerStep<T> {
     {
         let starts = starts(structure);
         Self { values: vec![value; starts[starts.len() - 1]], starts }
+    }
+}
+
+impl<T: Copy + std::ops::Neg<Output = T>> PerStep<T> {
+    /// Changes the sign of all values.
+    pub fn negate(&mut self) {
+        for value in &mut self.values {
+            *value = -*value;
+        }
     }
 }
 
@@ -745,6 +766,12 @@ pub fn floats_per_step(
     argument: &Argument<AnyView<'_>>,
     structure: &Structure,
 ) -> Result<PerStep<f64>, Error> {
+    if let Argument::Array(view) = argument
+        && !structure.ragged
+        && structure.is_shape(view.shape(), &[])
+    {
+        return Ok(PerStep { values: view.to_vec()?, starts: starts(structure) });
+    }
     let rows = rows_like(name, argument, structure, &[])?;
     per_step(rows, structure, |rows, values| rows.append_to(values))
 }

@@ -353,8 +353,8 @@ pub fn evaluate<L: Loss>(
         true => reducer.factors(sequences.len(), &measures),
         false => vec![],
     };
-    let shares = reducer.shares(&measures);
-    let mut pieces = cut(loss, outputs.values, gradients, &factors, shares, &upstream)?;
+    let share = |sequence: usize| reducer.share(measures.each.get(sequence));
+    let mut pieces = cut(loss, outputs.values, gradients, &factors, &share, &upstream)?;
     if loss.parts() > 1 {
         pieces.sort_by_cached_key(|piece| Reverse(loss.cost(piece.sequence)));
     }
@@ -476,7 +476,7 @@ fn cut<'a, L: Loss>(
     values: Option<Vec<&'a mut [<L::Element as Element>::Float]>>,
     mut gradients: Option<impl Iterator<Item = Stretch<'a, L::Element>>>,
     factors: &[f64],
-    shares: Option<&[Measure]>,
+    share: &dyn Fn(usize) -> f64,
     upstream: &Upstream<'a>,
 ) -> Result<Vec<Piece<'a, L::Element>>, Error> {
     let sequences = loss.sequences();
@@ -513,7 +513,7 @@ fn cut<'a, L: Loss>(
                     },
                 },
                 sum: None,
-                share: shares.map_or(1.0, |measures| measures[sequence].share),
+                share: share(sequence),
                 factor,
                 upstream: match upstream {
                     Upstream::Terms(rows) => Some(rows[sequence]),

@@ -8,10 +8,12 @@
 //! | `sum` | Σ |
 //! | `mean` | Σ shareₙ Σₜ ℓₙₜ / Σ weight |
 //! | `batch_mean` | Σ / N |
+//! | `mean_of_means` | policies only: the mean of `sequence_mean` over the sequences that have valid terms |
 //! | `corpus` | text only: computed from the sum of statistics, not from terms |
 //!
 //! A term carries its weight already. What a sequence adds to the divisor of a mean, and the length of its
-//! `sequence_mean`, is told beside it: its [`Measure`]. With a normalizer x, `mean` and `sum` are Σ / x.
+//! `sequence_mean`, is told beside it: its [`Measure`]. With a normalizer x, `mean` and `sum` are Σ / x, and
+//! `mean_of_means` is the sum of the means over x.
 //!
 //! Every Σ is the correctly rounded sum of its terms (shareₙ ℓₙₜ, or weights), whatever their order, and one number that is a
 //! quotient (of two such sums, or over N or x) is correctly rounded too: once, not three times. A reduction may also be *into* a [`LossSum`]: it then is `sum`, and the LossSum gets Σ ℓ, Σ weight and
@@ -37,12 +39,16 @@ pub enum Reduction {
     Mean,
     /// One sum over the number of sequences.
     BatchMean,
+    /// One mean of the means of sequences (policies only).
+    MeanOfMeans,
     /// The loss of the whole corpus (text only).
     Corpus,
 }
 
 /// The reductions of a numeric loss.
 pub const NUMERIC: &[&str] = &["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean"];
+/// The reductions of the losses of policies.
+pub const POLICY: &[&str] = &["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean", "mean_of_means"];
 /// The reductions of a text loss.
 pub const TEXT: &[&str] = &["none", "sequence", "sequence_mean", "sum", "mean", "batch_mean", "corpus"];
 
@@ -117,13 +123,14 @@ impl Reducer {
             "sum" => Reduction::Sum,
             "mean" => Reduction::Mean,
             "batch_mean" => Reduction::BatchMean,
+            "mean_of_means" => Reduction::MeanOfMeans,
             _ => Reduction::Corpus,
         };
         if !choices.contains(&reduction) {
             return Err(Error::Choice { argument: "reduction", value: reduction.to_owned(), choices });
         }
         if let Some(normalizer) = normalizer {
-            if !matches!(known, Reduction::Sum | Reduction::Mean) {
+            if !matches!(known, Reduction::Sum | Reduction::Mean | Reduction::MeanOfMeans) {
                 let message = format!("normalizer goes with reduction \"sum\" or \"mean\", not with \"{reduction}\"");
                 return Err(Error::Value(message));
             }
@@ -157,15 +164,25 @@ impl Reducer {
     /// Whether [`Measures`] are needed.
     pub fn measures(&self) -> bool {
         match self.reduction {
-            Reduction::SequenceMean => true,
+            Reduction::SequenceMean | Reduction::MeanOfMeans => true,
             Reduction::Mean => self.normalizer.is_none(),
             _ => self.into.is_some(),
         }
     }
 
-    /// The factor on the terms of each sequence before they are summed up to one number; `None` where all are 1.
-    pub fn shares<'a>(&self, measures: &'a Measures) -> Option<&'a [Measure]> {
-        (self.reduction == Reduction::Mean && self.normalizer.is_none()).then_some(&measures.each)
+    /// The factor on the terms of a sequence before they are summed up to one number.
+    pub fn share(&self, measure: Option<&Measure>) -> f64 {
+        match (self.reduction, self.normalizer, measure) {
+            (Reduction::Mean, None, Some(measure)) => measure.share,
+            (Reduction::MeanOfMeans, _, Some(measure)) if measure.count > 0 => 1.0 / measure.length,
+            _ => 1.0,
+        }
+    }
+
+    /// What the sum of the means of sequences is divided by; NaN where no sequence has one.
+    fn means(&self, measures: &Measures) -> f64 {
+        let count = measures.each.iter().filter(|measure| measure.count > 0).count();
+        self.normalizer.unwrap_or(if count == 0 { f64::NAN } else { count as f64 })
     }
 
     /// From the sum of each sequence to what is asked for.
@@ -183,6 +200,8 @@ impl Reducer {
             into.lock().unwrap_or_else(PoisonError::into_inner).add_sums(sum, &measures.weight, count);
         }
         Reduced::Number(match (self.reduction, self.normalizer) {
+            (Reduction::MeanOfMeans, _) if self.means(measures).is_nan() => f64::NAN,
+            (Reduction::MeanOfMeans, _) => sum.over(&Exact::from_iter([self.means(measures)])),
             (Reduction::Sum | Reduction::Mean, Some(normalizer)) => sum.over(&Exact::from_iter([normalizer])),
             (Reduction::Mean, None) if measures.divisor().is_nan() => f64::NAN,
             (Reduction::Mean, None) => sum.over(&measures.weight),
@@ -211,6 +230,10 @@ impl Reducer {
                 measures.each.iter().map(|measure| measure.share / weight).collect()
             }
             (Reduction::BatchMean, _) => vec![1.0 / sequences as f64; sequences],
+            (Reduction::MeanOfMeans, _) => {
+                let means = self.means(measures);
+                measures.each.iter().map(|measure| self.share(Some(measure)) / means).collect()
+            }
             _ => vec![1.0; sequences],
         }
     }
@@ -258,6 +281,13 @@ mod tests {
         assert_eq!(reduce("batch_mean", None), Reduced::Number(4.5));
         assert_eq!(reduce("mean", Some(18.0)), Reduced::Number(0.5));
         assert_eq!(reduce("sum", Some(18.0)), Reduced::Number(0.5));
+        assert!(Reducer::new("mean_of_means", NUMERIC, None).is_err());
+        let means = Reducer::new("mean_of_means", POLICY, None).unwrap();
+        // (6 / 2 + 3 / 1) / 2; each share is on its terms already.
+        let shares = measures.each.iter().map(|measure| means.share(Some(measure)));
+        let sum = [6.0, 3.0].iter().zip(shares).map(|(sum, share)| sum * share).collect();
+        assert_eq!(means.of_sum(&sum, 2, &measures), Reduced::Number(3.0));
+        assert_eq!(means.factors(2, &measures), [0.25, 0.5]);
     }
 
     #[test]

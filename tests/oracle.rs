@@ -11,7 +11,8 @@ use seqloss_rs::losses::cross_entropy::{CrossEntropy, Options, Targets};
 use seqloss_rs::losses::ctc::{Ctc, Options as CtcOptions};
 use seqloss_rs::losses::curves::{Absolute, Squared};
 use seqloss_rs::losses::pointwise::{Direct, Factors, Kernel, PerNumber, Pointwise};
-use seqloss_rs::losses::reinforce::{Baseline, Reinforce, advantages};
+use seqloss_rs::losses::policy_gradient::Actions;
+use seqloss_rs::losses::reinforce::{Baseline, advantages, reinforce};
 use seqloss_rs::parallel::{Watch, set_threads};
 use seqloss_rs::reduction::{NUMERIC, Reduced, Reducer};
 
@@ -451,8 +452,8 @@ fn reinforce_is_its_formula() {
         let valid = mask_per_step("mask", &mask_view, &structure).unwrap();
         let taken = integers_per_step("actions", &integers(&actions, &[n, steps]), &structure).unwrap();
         let advantages = advantages(&logits, &lengths, Some(&valid), &rewards, &baseline, discount).unwrap();
-        let loss = Reinforce::new(logits, lengths.clone(), Some(taken), advantages, Scores::Logits, Some(valid));
-        let (values, gradient) = value_and_gradient(&loss.unwrap());
+        let taken = Actions { ids: taken, mask: Some(valid), ignore_index: None };
+        let (values, gradient) = value_and_gradient(&reinforce(logits, taken, advantages));
 
         let formula = |x: &[f64]| -> Vec<f64> {
             let term = |i: usize, t: usize| {
@@ -497,9 +498,11 @@ fn one_thread_and_three_give_the_same_bits() {
             ),
             value_and_gradient(&Pointwise::<f32>::new(&Direct(Squared), first(), rows(), None, &lengths, factors())),
             value_and_gradient(&Pointwise::<f32>::new(&Direct(Absolute), first(), rows(), None, &lengths, factors())),
-            value_and_gradient(
-                &Reinforce::new(first(), lengths.clone(), Some(per_step()), advantages, Scores::Logits, None).unwrap(),
-            ),
+            value_and_gradient(&reinforce(
+                first(),
+                Actions { ids: per_step(), mask: None, ignore_index: None },
+                advantages,
+            )),
         ];
         answers.map(|(values, gradient)| values.into_iter().chain(gradient).map(f64::to_bits).collect::<Vec<_>>())
     };

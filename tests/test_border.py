@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import seqloss_rs
 from cases import CASES, POINTWISE, TEXT_LOSSES
-from seqloss_rs import _native, losses, pointwise, text
+from seqloss_rs import _native, losses, pointwise, policy_losses, text
 
 # As people read them; a default that is None, a number or a word is part of the promise.
 POINTWISE_OPTIONS = "lengths=None, mask=None, weights=None, nan='propagate', reduction='mean', normalizer=None"
 MEASURE_OPTIONS = "lengths=None, mask=None, weights=None, nan='propagate'"
 SCALED_OPTIONS = f"""insample=None, insample_lengths=None, scale=None, seasonality=1, zero_scale='propagate',
     {MEASURE_OPTIONS}, reduction='mean'"""
+RATIO_OPTIONS = """clip_low=0.2, clip_high=0.2, dual_clip=None, ratio='token', objective='clip',
+    temperature_positive=1.0, temperature_negative=1.05, log_ratio_limit=20.0, reference_log_probs=None, kl=None,
+    kl_coefficient=0.0, kl_log_ratio_limit=20.0, kl_limit=None, lengths=None, mask=None"""
 SIGNATURES = {
     "cross_entropy_loss": """(logits, targets, *, scores='logits', lengths=None, mask=None, weights=None,
         class_weights=None, ignore_index=-100, label_smoothing=0.0, label_smoothing_over='all', z_loss=0.0,
@@ -55,6 +58,22 @@ SIGNATURES = {
         reference_lengths=None, eos_id=None, pad_id=None, reduction='mean', normalizer=None)""",
     "reinforce_loss": """(logits, actions, rewards, *, baseline=None, discount=None, scores='logits', lengths=None,
         mask=None, reduction='mean', normalizer=None)""",
+    "ppo_loss": f"(log_probs, old_log_probs, advantages, *, {RATIO_OPTIONS}, reduction='mean', normalizer=None)",
+    "grpo_loss": f"""(log_probs, old_log_probs, rewards, *, baseline='group_mean', scale='group', epsilon=0.0001,
+        {RATIO_OPTIONS}, reduction='mean_of_means', normalizer=None)""",
+    "value_loss": """(values, returns, *, old_values=None, clip=0.2, lengths=None, mask=None, reduction='mean',
+        normalizer=None)""",
+    "dpo_loss": """(log_probs, reference_log_probs, *, beta=0.1, objective='dpo', label_smoothing=0.0,
+        reduction='mean', normalizer=None)""",
+    "mrt_loss": """(log_probs, costs, *, alpha=0.005, subtract_mean=False, mask=None, reduction='mean',
+        normalizer=None)""",
+    "mwer_loss": """(log_probs, hypotheses=None, references=None, *, errors=None, alpha=1.0, subtract_mean=True,
+        lengths=None, reference_lengths=None, eos_id=None, pad_id=None, mask=None, reduction='mean',
+        normalizer=None)""",
+    "group_advantages": "(rewards, *, baseline='group_mean', scale='group', epsilon=0.0001, lengths=None)",
+    "gae": "(rewards, values, *, discount=1.0, decay=0.95, lengths=None, mask=None)",
+    "whiten": "(values, *, shift_mean=True, epsilon=1e-08, lengths=None, mask=None)",
+    "mixer_mask": "(lengths, cross_entropy_steps, *, steps=None)",
     "value_and_grad": "(loss, grad_output=None, out=None, argnums=0)",
     "rmse": f"(predictions, targets, *, {MEASURE_OPTIONS})",
     "wape": f"(predictions, targets, *, {MEASURE_OPTIONS})",
@@ -125,12 +144,16 @@ def test_the_public_names() -> None:
 
 
 def test_the_lists_of_losses_agree() -> None:
-    assert {case.name for case in CASES} | set(TEXT_LOSSES) == set(LOSSES)
+    # The losses of policies have their own tests.
+    family = set(policy_losses.__all__)
+    assert {case.name for case in CASES} | set(TEXT_LOSSES) | family == set(LOSSES)
     assert {name for name in seqloss_rs.__all__ if name.endswith("_loss")} == set(LOSSES)
-    faces = {name for module in (losses, pointwise, text) for name in vars(module) if name.endswith("_loss")}
+    faces = {
+        name for module in (losses, pointwise, policy_losses, text) for name in vars(module) if name.endswith("_loss")
+    }
     assert faces == set(LOSSES)
     native = {name for name in dir(_native) if not name.startswith("_")}
-    for name in set(LOSSES) - set(POINTWISE):
+    for name in set(LOSSES) - set(POINTWISE) - family:
         short = name.removesuffix("_loss")
         assert {name, short} & native, f"_native has neither {name} nor {short}"
 
@@ -175,6 +198,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "bleu_loss": (["a"], ["a"]),
     "rouge_loss": (["a"], ["a"]),
     "reinforce_loss": (np.zeros((1, 2, 3)), np.zeros((1, 2), np.int64), np.zeros(1)),
+    **dict.fromkeys(("ppo_loss", "grpo_loss"), (np.zeros((1, 2)), None, np.zeros(1))),
+    **dict.fromkeys(("value_loss", "dpo_loss", "mrt_loss"), (np.zeros((1, 2)), np.zeros((1, 2)))),
+    "mwer_loss": (np.zeros((1, 2)), [[[1], [2]]], [[1]]),
 }
 
 

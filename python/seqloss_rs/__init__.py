@@ -2,6 +2,7 @@
 
 from . import significance
 from ._native import InternalError, __version__
+from .advantages import MovingAverage, gae, group_advantages, mixer_mask, whiten
 from .corpora import DistinctNgrams, cider_d, distinct_ngrams, self_bleu
 from .decoding import (
     Alignment,
@@ -62,6 +63,7 @@ from .pointwise import (
     smooth_l1_loss,
 )
 from .policy import TokenLogProbs, policy_gradient_logits, token_log_probs
+from .policy_losses import dpo_loss, grpo_loss, mrt_loss, mwer_loss, ppo_loss, value_loss
 from .rouge import rouge_scores
 from .sums import LossSum
 from .text import bleu_loss, rouge_loss
@@ -89,6 +91,7 @@ __all__ = [
     "LabelPosteriors",
     "LossSum",
     "MbrChoice",
+    "MovingAverage",
     "NltkBleu",
     "NltkBleuScore",
     "PreparedReferences",
@@ -116,9 +119,13 @@ __all__ = [
     "ctc_loss",
     "ctc_posteriors",
     "distinct_ngrams",
+    "dpo_loss",
     "expected_calibration_error",
+    "gae",
     "gaussian_nll_loss",
     "get_num_threads",
+    "group_advantages",
+    "grpo_loss",
     "huber_loss",
     "interval_coverage",
     "log_cosh_loss",
@@ -126,11 +133,15 @@ __all__ = [
     "mape_loss",
     "mase",
     "mbr",
+    "mixer_mask",
+    "mrt_loss",
     "mse_loss",
     "msle_loss",
+    "mwer_loss",
     "perplexity",
     "poisson_nll_loss",
     "policy_gradient_logits",
+    "ppo_loss",
     "quantile_loss",
     "reinforce_loss",
     "reliability_bins",
@@ -148,5 +159,7 @@ __all__ = [
     "token_log_probs",
     "top_k_accuracy",
     "value_and_grad",
+    "value_loss",
     "wape",
+    "whiten",
 ]

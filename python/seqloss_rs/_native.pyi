@@ -34,6 +34,7 @@ __all__ = [
     "pairwise",
     "pointwise_loss",
     "policy_gradient_logits",
+    "policy_loss",
     "prefix_scores",
     "reinforce_loss",
     "rouge",
@@ -212,6 +213,7 @@ def pointwise_loss(
     normalizer: Any,
     **parameters: Any,
 ) -> Any: ...
+def policy_loss(name: Any, gradient: Any, *arguments: Any, **options: Any) -> Any: ...
 def prefix_scores(metric: Any, hypotheses: Any, references: Any, layout: Any, prefix: Any) -> Any: ...
 def reinforce_loss(
     gradient: Any,

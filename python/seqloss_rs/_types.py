@@ -38,6 +38,11 @@ Value: TypeAlias = float | Any
 Reduction: TypeAlias = Literal["mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"] | _native.LossSum
 """What becomes of the terms of a numeric loss; a LossSum takes them in, and their sum is returned."""
 
+PolicyReduction: TypeAlias = (
+    Literal["mean", "none", "sequence", "sequence_mean", "sum", "batch_mean", "mean_of_means"] | _native.LossSum
+)
+"""The same for the losses of policies, which have one more: the mean over sequences of the mean of each."""
+
 Layout: TypeAlias = Literal["NTC", "TNC"]
 """Whether sequences or frames come first."""
 

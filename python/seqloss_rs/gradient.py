@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from . import _native, losses, pointwise
+from . import _native, losses, pointwise, policy_losses
 from ._types import Array, Floats
 
 __all__ = ["value_and_grad"]
@@ -80,7 +80,7 @@ class ValueAndGrad(Generic[P, R]):
 
 _TEXT = ("bleu_loss", "rouge_loss")
 _DIFFERENTIABLE: dict[str, Callable[..., Any]] = {
-    name: getattr(module, name) for module in (losses, pointwise) for name in module.__all__
+    name: getattr(module, name) for module in (losses, pointwise, policy_losses) for name in module.__all__
 }
 
 _OTHER_ARGUMENTS = {"gaussian_nll_loss": (2,)}
@@ -90,7 +90,8 @@ _OTHER_ARGUMENTS = {"gaussian_nll_loss": (2,)}
 def _native_of(name: str) -> Callable[..., Any]:
     """Return the native function of a loss, which takes (grad_output, out) before the arguments of the loss."""
     own: Callable[..., Any] | None = getattr(_native, name, None)
-    return own or partial(_native.pointwise_loss, name.removesuffix("_loss"))
+    family = _native.policy_loss if name in policy_losses.__all__ else _native.pointwise_loss
+    return own or partial(family, name.removesuffix("_loss"))
 
 
 def _parameters(name: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from . import _native
 from ._types import Floats, Integers, Layout, Lengths, Mask, Reduction, Star, Value
+from .advantages import Baseline
 
 __all__ = ["cross_entropy_loss", "ctc_loss", "reinforce_loss"]
 
@@ -296,7 +297,7 @@ def reinforce_loss(
     actions: Integers | None,
     rewards: Floats,
     *,
-    baseline: float | Literal["batch_mean", "leave_one_out"] | Floats | None = None,
+    baseline: Baseline | float | Floats | None = None,
     discount: float | None = None,
     scores: Literal["logits", "log_probs"] = "logits",
     lengths: Lengths | None = None,
@@ -317,10 +318,12 @@ def reinforce_loss(
         The action of each step.
     rewards : floats, (N,) or (N, T); with groups (N, K) or (N, K, T)
         A reward for each sequence, which every step of it gets, or one for each step.
-    baseline : None, float, floats like `rewards`, "batch_mean" or "leave_one_out"
-        What is subtracted from the reward: a number; one for each sequence or step; the mean over the batch; the mean
-        over the other sequences of the group (without groups, of the batch). With rewards of steps, means are taken
-        step by step over the sequences that have the step. A sequence that is alone has advantage 0 in leave-one-out.
+    baseline : None, float, floats like `rewards`, "batch_mean", "group_mean", "leave_one_out" or "length_weighted"
+        What is subtracted from the reward: a number (such as that of :class:`MovingAverage`); one for each sequence
+        (such as the rewards of greedy decoding) or step; the mean over the batch; over the group (without groups, the
+        batch); over the others of the group; over the group with the valid steps of each sequence for its weight. With
+        rewards of steps, means are taken step by step over the sequences that have the step. A sequence that is alone
+        has advantage 0 in leave-one-out. :func:`group_advantages` does more: pass what it returns as rewards.
     discount : float, optional
         γ in [0, 1]: rewards of steps become rewards to go, Gₜ = rₜ + γ Gₜ₊₁. Masked steps are no actions: they are
         passed over.
@@ -358,7 +361,7 @@ def reinforce_loss(
     References
     ----------
     Williams, 1992, https://doi.org/10.1007/BF00992696; leave-one-out: Kool et al., 2019,
-    https://openreview.net/forum?id=r1lgTGL5DE.
+    https://openreview.net/forum?id=r1lgTGL5DE; length-weighted: Hao et al., 2025, https://arxiv.org/abs/2505.23585.
     """
     return _native.reinforce_loss(
         None, logits, actions, rewards, baseline, discount, scores, lengths, mask, reduction, normalizer

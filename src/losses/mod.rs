@@ -1,11 +1,15 @@
 //! One file a loss.
 
+pub mod advantages;
 pub mod cross_entropy;
 pub mod ctc;
 pub mod curves;
 pub mod logits;
 pub mod pointwise;
 pub mod policy_gradient;
+pub mod policy_ratio;
+pub mod policy_sets;
+pub mod policy_terms;
 pub mod reinforce;
 
 /// What the first argument of a loss holds.

@@ -25,8 +25,8 @@ pub struct Actions {
     pub ids: PerStep<i64>,
     /// The valid steps.
     pub mask: Option<PerStep<bool>>,
-    /// The action of steps that are not valid.
-    pub ignore_index: i64,
+    /// The action of steps that are not valid, if there is one.
+    pub ignore_index: Option<i64>,
 }
 
 impl Actions {
@@ -43,7 +43,7 @@ impl Actions {
     }
 
     fn is_valid(&self, sequence: usize, step: usize) -> bool {
-        self.ids.of(sequence)[step] != self.ignore_index
+        Some(self.ids.of(sequence)[step]) != self.ignore_index
             && self.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
     }
 
@@ -64,16 +64,15 @@ pub struct PolicyGradient<'a, E> {
 }
 
 impl<'a, E: Element> PolicyGradient<'a, E> {
-    /// Puts checked inputs together, and checks the actions.
+    /// Puts checked inputs together.
     pub fn new(
         logits: Sequences<'a, E>,
         actions: Actions,
         coefficients: PerStep<f64>,
         entropy: Option<PerStep<f64>>,
         transform: Transform,
-    ) -> Result<Self, Error> {
-        actions.check("ids", &logits)?;
-        Ok(Self { logits, actions, coefficients, entropy, transform })
+    ) -> Self {
+        Self { logits, actions, coefficients, entropy, transform }
     }
 }
 

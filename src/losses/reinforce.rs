@@ -8,166 +8,21 @@
 //! Rewards are one for a sequence (which every step of it gets), or one for every step; those may be added up to discounted
 //! rewards to go, Gₜ = rₜ + γ Gₜ₊₁. A masked step is no action: it adds nothing, discounts nothing, and G passes over it.
 
-use super::Scores;
-use super::cross_entropy::rows_per_piece;
-use super::logits::{LogitRows, Transform, times};
+use super::logits::Transform;
+use super::policy_gradient::{Actions, PolicyGradient};
 use crate::error::Error;
 use crate::exact::Exact;
-use crate::float::{Element, Float};
-use crate::input::{AnyView, Argument, Axes, PerStep, Sequences, Structure, class, floats_per_step};
-use crate::loss::{Buffers, Loss, Piece};
-use crate::parallel::Ticker;
-use crate::reduction::Measure;
+use crate::float::Element;
+use crate::input::{AnyView, Argument, Axes, PerStep, Sequences, Structure, floats_per_step};
 
-/// REINFORCE with its checked inputs.
-pub struct Reinforce<'a, E> {
-    logits: Sequences<'a, E>,
-    /// The valid steps of each sequence.
-    lengths: Vec<usize>,
-    /// The action of every step; `None` where the scores are those of the actions alone.
-    actions: Option<PerStep<i64>>,
-    advantages: PerStep<f64>,
-    scores: Scores,
-    mask: Option<PerStep<bool>>,
-}
-
-impl<'a, E: Element> Reinforce<'a, E> {
-    /// Puts checked inputs together, and checks that the actions of valid steps are classes.
-    pub fn new(
-        logits: Sequences<'a, E>,
-        lengths: Vec<usize>,
-        actions: Option<PerStep<i64>>,
-        advantages: PerStep<f64>,
-        scores: Scores,
-        mask: Option<PerStep<bool>>,
-    ) -> Result<Self, Error> {
-        let loss = Self { logits, lengths, actions, advantages, scores, mask };
-        if let Some(actions) = &loss.actions {
-            for (sequence, &length) in loss.lengths.iter().enumerate() {
-                for (step, &action) in actions.of(sequence)[..length].iter().enumerate() {
-                    if loss.is_valid(sequence, step) {
-                        class("actions", &loss.logits.structure, (sequence, step), action, loss.logits.width)?;
-                    }
-                }
-            }
-        }
-        Ok(loss)
-    }
-
-    fn is_valid(&self, sequence: usize, step: usize) -> bool {
-        self.mask.as_ref().is_none_or(|mask| mask.of(sequence)[step])
-    }
-}
-
-/// What a thread keeps.
-pub struct Scratch<F> {
-    rows: LogitRows<F>,
-    factor: [f64; 1],
-}
-
-impl<E: Element> Loss for Reinforce<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
-    fn sequences(&self) -> &Sequences<'_, E> {
-        &self.logits
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        Ok(Scratch { rows: LogitRows::new(self.logits.width, Transform::NONE)?, factor: [0.0] })
-    }
-
-    fn terms(&self, sequence: usize) -> usize {
-        self.lengths[sequence]
-    }
-
-    fn grain(&self) -> usize {
-        rows_per_piece(self.logits.width)
-    }
-
-    fn stretch(&self, _: usize) -> usize {
-        self.logits.width
-    }
-
-    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
-        let valid = (0..self.lengths[sequence]).filter(|&step| self.is_valid(sequence, step)).count();
-        weight.add(valid as f64);
-        Measure::of(valid)
-    }
-
-    fn cost(&self, sequence: usize) -> usize {
-        1 + self.lengths[sequence] * self.logits.width.max(1)
-    }
-
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
-        let Scratch { rows, factor } = scratch;
-        let (sequence, first) = (piece.sequence, piece.terms.start);
-        let advantage = |step: usize| self.advantages.of(sequence)[step];
-        if let (Some(actions), Scores::Logits) = (&self.actions, self.scores) {
-            return rows.classes(piece, ticker, |step| {
-                let action = actions.of(sequence)[step] as usize;
-                self.is_valid(sequence, step).then(|| (action, advantage(step)))
-            });
-        }
-        for step in piece.terms.clone() {
-            let local = step - first;
-            ticker.tick(self.logits.width.max(1))?;
-            let advantage = self.is_valid(sequence, step).then(|| advantage(step));
-            let factor = piece.factors(local..local + 1, factor)[0];
-            let value = match (&self.actions, advantage) {
-                (Some(actions), Some(advantage)) => {
-                    let action = actions.of(sequence)[step] as usize;
-                    step_of_log_probs(piece, step, action, advantage, factor, rows.buffers())
-                }
-                (Some(_), None) => {
-                    piece.strip.clear(step, first);
-                    0.0
-                }
-                (None, advantage) => step_of_action(piece, step, advantage, factor, rows.buffers()),
-            };
-            piece.term(local, value);
-        }
-        Ok(())
-    }
-}
-
-/// −A x of the action of a step whose scores are log-probabilities.
-fn step_of_log_probs<E: Element>(
-    piece: &mut Piece<'_, E>,
-    step: usize,
-    action: usize,
-    advantage: f64,
-    factor: f64,
-    buffers: &mut Buffers<E::Float>,
-) -> f64 {
-    let first = piece.terms.start;
-    let value = piece.strip.read(step, first, buffers, |x| times(advantage, -x[action].to_f64()));
-    if piece.wants_gradient() {
-        piece.strip.read_and_write(step, first, buffers, |_, out| {
-            out.fill(E::Float::default());
-            out[action] = Float::from_f64(-factor * advantage);
-        });
-    }
-    value
-}
-
-/// −A x of a step whose score is the log-probability of its action; nothing where the step is masked.
-fn step_of_action<E: Element>(
-    piece: &mut Piece<'_, E>,
-    step: usize,
-    advantage: Option<f64>,
-    factor: f64,
-    buffers: &mut Buffers<E::Float>,
-) -> f64 {
-    let first = piece.terms.start;
-    let value = advantage.map_or(0.0, |advantage| {
-        piece.strip.read_block(step..step + 1, first, buffers, |x| times(advantage, -x[0].to_f64()))
-    });
-    if piece.wants_gradient() {
-        let slope = advantage.map_or(0.0, |advantage| -advantage * factor);
-        piece.strip.read_and_write_block(step..step + 1, first, buffers, |_, out| out[0] = Float::from_f64(slope));
-    }
-    value
+/// REINFORCE of logits: the policy gradient with −A for the coefficient of each step.
+pub fn reinforce<E: Element>(
+    logits: Sequences<'_, E>,
+    actions: Actions,
+    mut advantages: PerStep<f64>,
+) -> PolicyGradient<'_, E> {
+    advantages.negate();
+    PolicyGradient::new(logits, actions, advantages, None, Transform::NONE)
 }
 
 /// What a reward is compared with.
@@ -180,12 +35,29 @@ pub enum Baseline<'a> {
     Array(Argument<AnyView<'a>>),
     /// The mean over the batch.
     BatchMean,
+    /// The mean over the group; without groups, over the batch.
+    GroupMean,
+    /// The same with the number of valid steps of each sequence for its weight.
+    LengthWeighted,
     /// The mean over the other sequences of the group; without groups, of the batch.
     LeaveOneOut,
 }
 
 /// The words for baselines that are computed.
-pub const BASELINES: &[&str] = &["batch_mean", "leave_one_out"];
+pub const BASELINES: &[&str] = &["batch_mean", "group_mean", "leave_one_out", "length_weighted"];
+
+impl Baseline<'_> {
+    /// Reads the word for one that is computed.
+    pub fn new(word: &str) -> Result<Self, Error> {
+        match word {
+            "batch_mean" => Ok(Self::BatchMean),
+            "group_mean" => Ok(Self::GroupMean),
+            "leave_one_out" => Ok(Self::LeaveOneOut),
+            "length_weighted" => Ok(Self::LengthWeighted),
+            _ => Err(Error::Choice { argument: "baseline", value: word.to_owned(), choices: BASELINES }),
+        }
+    }
+}
 
 /// The advantage of every step. With rewards of steps, means are taken step by step, over the sequences that have the
 /// step; a sequence that is alone has advantage 0 in leave-one-out.
@@ -204,10 +76,17 @@ pub fn advantages<E: Element>(
         [_, group] => group,
         _ => structure.sequences(),
     };
+    let count = |sequence: usize| (0..lengths[sequence]).filter(|&step| is_valid(sequence, step)).count() as f64;
+    let valid_steps: Vec<f64> = match baseline {
+        Baseline::LengthWeighted => (0..structure.sequences()).map(count).collect(),
+        _ => vec![],
+    };
     let subtract_means =
         |rewards: &mut PerStep<f64>, structure: &Structure, counts: &dyn Fn(usize, usize) -> bool| match baseline {
-            Baseline::BatchMean => subtract_mean(rewards, structure, structure.sequences(), false, counts),
-            Baseline::LeaveOneOut => subtract_mean(rewards, structure, group, true, counts),
+            Baseline::BatchMean => subtract_mean(rewards, structure, structure.sequences(), false, None, counts),
+            Baseline::GroupMean => subtract_mean(rewards, structure, group, false, None, counts),
+            Baseline::LeaveOneOut => subtract_mean(rewards, structure, group, true, None, counts),
+            Baseline::LengthWeighted => subtract_mean(rewards, structure, group, false, Some(&valid_steps), counts),
             Baseline::None | Baseline::Number(_) | Baseline::Array(_) => {}
         };
     let mut returns;
@@ -244,7 +123,7 @@ pub fn advantages<E: Element>(
                 subtract(&mut returns, structure, |sequence, step| baseline.of(sequence)[step]);
             }
         }
-        Baseline::None | Baseline::BatchMean | Baseline::LeaveOneOut => {}
+        _ => {}
     }
     Ok(returns)
 }
@@ -271,8 +150,22 @@ fn rewards_to_go(
     Ok(())
 }
 
+/// Numbers of every step, each of which may be one for all the steps of a sequence.
+pub fn per_step_or_sequence(
+    name: &str,
+    argument: &Argument<AnyView<'_>>,
+    structure: &Structure,
+) -> Result<PerStep<f64>, Error> {
+    let Some(numbers) = per_sequence(argument, structure)? else { return floats_per_step(name, argument, structure) };
+    let mut all = PerStep::filled(structure, 0.0);
+    for (sequence, number) in numbers.into_iter().enumerate() {
+        all.of_mut(sequence).fill(number);
+    }
+    Ok(all)
+}
+
 /// The numbers of an array that has one for each sequence.
-fn per_sequence(argument: &Argument<AnyView<'_>>, structure: &Structure) -> Result<Option<Vec<f64>>, Error> {
+pub fn per_sequence(argument: &Argument<AnyView<'_>>, structure: &Structure) -> Result<Option<Vec<f64>>, Error> {
     match argument {
         Argument::Array(array) if array.shape() == structure.outer => Ok(Some(array.to_vec()?)),
         _ => Ok(None),
@@ -288,12 +181,14 @@ fn subtract(returns: &mut PerStep<f64>, structure: &Structure, baseline: impl Fn
 }
 
 /// Subtracts from every step the mean over the same step of the sequences of its group that count; of the others of them
-/// only, if the step's own is to be left out. Sums are exact, so sequences may come in any order.
+/// only, if the step's own is to be left out. Sums are exact, so sequences may come in any order. A weighted mean of
+/// sequences that have no weight is 0.
 fn subtract_mean(
     returns: &mut PerStep<f64>,
     structure: &Structure,
     group: usize,
     others_only: bool,
+    weights: Option<&[f64]>,
     counts: &dyn Fn(usize, usize) -> bool,
 ) {
     let sequences = structure.sequences();
@@ -304,18 +199,20 @@ fn subtract_mean(
         for step in 0..longest {
             let has_step = |&sequence: &usize| step < structure.steps[sequence] && counts(sequence, step);
             let having: Vec<usize> = members.clone().filter(has_step).collect();
-            for &sequence in &having {
-                sum.add(returns.of(sequence)[step]);
+            let weight = |sequence: usize| weights.map_or(1.0, |weights| weights[sequence]);
+            for &sequence in having.iter().filter(|&&sequence| weight(sequence) > 0.0) {
+                sum.add(weight(sequence) * returns.of(sequence)[step]);
             }
             let sum = sum.take();
-            let count = having.len() as f64;
+            let count: f64 = having.iter().map(|&sequence| weight(sequence)).sum();
             for sequence in having {
                 let value = &mut returns.of_mut(sequence)[step];
                 // r − (Σ − r)/(n − 1) = (n r − Σ)/(n − 1)
                 *value = match (others_only, count > 1.0) {
                     (true, true) => (count * *value - sum) / (count - 1.0),
                     (true, false) => 0.0,
-                    (false, _) => *value - sum / count,
+                    (false, _) if count > 0.0 => *value - sum / count,
+                    (false, _) => *value,
                 };
             }
         }

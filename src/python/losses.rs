@@ -22,7 +22,8 @@ use crate::losses::Scores;
 use crate::losses::cross_entropy::{CrossEntropy, Options, Smoothed, Targets};
 use crate::losses::logits::Transform;
 use crate::losses::policy_gradient::{self, Actions, PolicyGradient, TokenLogProbs};
-use crate::losses::reinforce::{BASELINES, Baseline, Reinforce, advantages, axes};
+use crate::losses::policy_terms::{PolicyTerms, Terms};
+use crate::losses::reinforce::{Baseline, advantages, axes, reinforce};
 use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -44,7 +45,7 @@ pub(super) fn truncate<E: Element>(
     Ok(())
 }
 
-fn mask_of_steps(mask: Option<&Mask<'_>>, structure: &Structure) -> Result<Option<PerStep<bool>>, Error> {
+pub(super) fn mask_of_steps(mask: Option<&Mask<'_>>, structure: &Structure) -> Result<Option<PerStep<bool>>, Error> {
     mask.map(|mask| mask_per_step("mask", &mask.views(), structure)).transpose()
 }
 
@@ -165,7 +166,7 @@ pub(super) fn policy_gradient_logits<'py>(
             let actions = Actions {
                 ids: integers_per_step("ids", &ids, structure)?,
                 mask: mask_of_steps(mask.as_ref(), structure)?,
-                ignore_index,
+                ignore_index: Some(ignore_index),
             };
             let coefficients = floats_per_step("coefficients", &coefficients.any(), structure)?;
             let entropy = match entropy.any() {
@@ -175,7 +176,8 @@ pub(super) fn policy_gradient_logits<'py>(
                 },
                 all => Some(floats_per_step("entropy", &all, structure)?),
             };
-            let loss = PolicyGradient::new(sequences, actions, coefficients, entropy, transform)?;
+            actions.check("ids", &sequences)?;
+            let loss = PolicyGradient::new(sequences, actions, coefficients, entropy, transform);
             let both = answer(py, &loss, &reducer, Term::Step, &request, &first, &[])?;
             both.get_item(1)
         })
@@ -207,7 +209,7 @@ pub(super) fn token_log_probs<'py>(
             let actions = Actions {
                 ids: integers_per_step("targets", &targets, structure)?,
                 mask: mask_of_steps(mask.as_ref(), structure)?,
-                ignore_index,
+                ignore_index: Some(ignore_index),
             };
             actions.check("targets", &sequences)?;
             let float = numpy::dtype::<<E as Element>::Float>(py);
@@ -240,6 +242,40 @@ pub(super) fn token_log_probs<'py>(
             Ok(PyTuple::new(py, [log_probs?, entropy?, argmax?, max_log_probs?, rank?])?.into_any())
         })
     })
+}
+
+/// Which steps are within their sequence's length and not masked.
+pub(super) fn valid_steps(lengths: &[usize], mask: Option<PerStep<bool>>, structure: &Structure) -> PerStep<bool> {
+    let mut valid = mask.unwrap_or_else(|| PerStep::filled(structure, true));
+    for (sequence, &length) in lengths.iter().enumerate() {
+        valid.of_mut(sequence)[length..].fill(false);
+    }
+    valid
+}
+
+/// A baseline as it came: a word, a number or an array.
+pub(super) enum Given<'py> {
+    Word(String),
+    Floats(Floats<'py>),
+}
+
+impl<'py> Given<'py> {
+    pub(super) fn new(object: &Object<'py>) -> PyResult<Self> {
+        match object.extract::<String>() {
+            Ok(word) => Ok(Self::Word(word)),
+            Err(_) => Ok(Self::Floats(Floats::new("baseline", object)?)),
+        }
+    }
+
+    pub(super) fn baseline(&self) -> Result<Baseline<'_>, Error> {
+        match self {
+            Self::Word(word) => Baseline::new(word),
+            Self::Floats(floats) => Ok(match floats.any() {
+                Argument::Array(number) if number.shape().is_empty() => Baseline::Number(number.to_vec()?[0]),
+                array => Baseline::Array(array),
+            }),
+        }
+    }
 }
 
 /// One number for each class.
@@ -291,18 +327,10 @@ pub(super) fn reinforce_loss<'py>(
         let baseline_array;
         let baseline = match &baseline {
             None => Baseline::None,
-            Some(object) => match object.extract::<String>() {
-                Ok(word) if word == "batch_mean" => Baseline::BatchMean,
-                Ok(word) if word == "leave_one_out" => Baseline::LeaveOneOut,
-                Ok(value) => return Err(Error::Choice { argument: "baseline", value, choices: BASELINES }.into()),
-                Err(_) => {
-                    baseline_array = Floats::new("baseline", object)?;
-                    match baseline_array.any() {
-                        Argument::Array(number) if number.shape().is_empty() => Baseline::Number(number.to_vec()?[0]),
-                        array => Baseline::Array(array),
-                    }
-                }
-            },
+            Some(object) => {
+                baseline_array = Given::new(object)?;
+                baseline_array.baseline()?
+            }
         };
         let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
         with_element!(first.kind, E => {
@@ -315,11 +343,25 @@ pub(super) fn reinforce_loss<'py>(
                 sequences.read_in_place();
             }
             let structure = &sequences.structure;
-            let actions =
-                actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
+            let ids = actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
             let mask = mask_of_steps(mask.as_ref(), structure)?;
-            let advantages = advantages(&sequences, &valid, mask.as_ref(), &rewards.any(), &baseline, discount)?;
-            let loss = Reinforce::new(sequences, valid, actions, advantages, scores, mask)?;
+            let mut advantages = advantages(&sequences, &valid, mask.as_ref(), &rewards.any(), &baseline, discount)?;
+            let ids = match ids {
+                Some(ids) => {
+                    let actions = Actions { ids, mask, ignore_index: None };
+                    actions.check("actions", &sequences)?;
+                    if scores == Scores::Logits {
+                        let loss = reinforce(sequences, actions, advantages);
+                        return answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[]);
+                    }
+                    let valid = valid_steps(&valid, actions.mask, structure);
+                    (Some(actions.ids), valid)
+                }
+                None => (None, valid_steps(&valid, mask, structure)),
+            };
+            let (ids, valid) = ids;
+            advantages.negate();
+            let loss = PolicyTerms::new(sequences, ids, Terms::Products, advantages, valid);
             answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[])
         })
     })

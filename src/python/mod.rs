@@ -14,6 +14,7 @@ mod fork;
 mod losses;
 mod matrix;
 mod pointwise;
+mod policy;
 mod resample;
 mod sum;
 mod text;
@@ -107,6 +108,8 @@ mod _native {
     use super::matrix::{minimum_bayes_risk, pairwise, prefix_scores};
     #[pymodule_export]
     use super::pointwise::{gaussian_nll_loss, interval_coverage, pointwise_loss};
+    #[pymodule_export]
+    use super::policy::policy_loss;
     #[pymodule_export]
     use super::resample::Segments;
     #[pymodule_export]

@@ -276,25 +276,25 @@ fn per_number<R>((rows, width): (Vec<R>, usize)) -> Vec<PerNumber<R>> {
 }
 
 /// What a curve takes besides, by name.
-struct Parameters<'a, 'py> {
-    curve: &'a str,
-    dict: Option<Bound<'py, PyDict>>,
+pub(super) struct Parameters<'a, 'py> {
+    pub(super) curve: &'a str,
+    pub(super) dict: Option<Bound<'py, PyDict>>,
     /// Those that have been read.
-    read: Vec<&'static str>,
+    pub(super) read: Vec<&'static str>,
 }
 
 impl<'py> Parameters<'_, 'py> {
-    fn get(&mut self, name: &'static str) -> PyResult<Object<'py>> {
+    pub(super) fn get(&mut self, name: &'static str) -> PyResult<Object<'py>> {
         self.read.push(name);
         let found = self.dict.as_ref().map(|dict| dict.get_item(name)).transpose()?.flatten();
         found.ok_or_else(|| PyTypeError::new_err(format!("{}_loss() needs the argument {name:?}", self.curve)))
     }
 
-    fn above_zero(&mut self, name: &'static str) -> PyResult<f64> {
+    pub(super) fn above_zero(&mut self, name: &'static str) -> PyResult<f64> {
         above_zero(name, &self.get(name)?)
     }
 
-    fn at_least_zero(&mut self, name: &'static str) -> PyResult<f64> {
+    pub(super) fn at_least_zero(&mut self, name: &'static str) -> PyResult<f64> {
         let value = number(name, &self.get(name)?)?;
         match value >= 0.0 && value.is_finite() {
             true => Ok(value),
@@ -302,12 +302,12 @@ impl<'py> Parameters<'_, 'py> {
         }
     }
 
-    fn flag(&mut self, name: &'static str) -> PyResult<bool> {
+    pub(super) fn flag(&mut self, name: &'static str) -> PyResult<bool> {
         flag(name, &self.get(name)?)
     }
 
     /// Refuses what the curve does not know.
-    fn finish(&self) -> PyResult<()> {
+    pub(super) fn finish(&self) -> PyResult<()> {
         let Some(dict) = &self.dict else { return Ok(()) };
         for name in dict.keys() {
             let name: String = name.extract()?;

@@ -151,6 +151,11 @@ pub(super) fn error_rate(
     Ok(TextMetric(Kind::ErrorRate(rate), own.map(|own| own.of_case(lowercase))))
 }
 
+/// Word error rates as they are where nothing else is asked for.
+pub(super) fn word_error_rate() -> PyResult<TextMetric> {
+    Ok(TextMetric(Kind::ErrorRate(ErrorRate::new("word", "wer", false, false)?), None))
+}
+
 #[pyfunction]
 pub(super) fn gleu(
     min_order: &Object<'_>,
@@ -241,7 +246,7 @@ impl TextMetric {
     }
 
     /// The row of each pair.
-    fn statistics<'py>(
+    pub(super) fn statistics<'py>(
         &self,
         py: Python<'py>,
         hypotheses: &Object<'py>,

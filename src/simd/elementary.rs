@@ -8,11 +8,11 @@
 //!
 //! NaN stays NaN.
 
-use fearless_simd::f64x8;
 use fearless_simd::prelude::*;
+use fearless_simd::{dispatch, f64x8};
 
-use super::math;
 use super::scaled::Scaled;
+use super::{level, math};
 
 /// exp(x). The square of exp(x / 2), so that nothing overflows on the way to a number that does not.
 #[inline(always)]
@@ -23,6 +23,21 @@ pub fn exp<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
     let root = math::exp_f64x8(simd, half);
     // The square of the root of the smallest normal number is lost where the root is not.
     x.simd_lt(f64x8::splat(simd, -708.396_418_532_264)).select(f64x8::splat(simd, 0.0), root * root)
+}
+
+/// exp(x) of each number, in its place.
+pub fn exp_each(numbers: &mut [f64]) {
+    dispatch!(level(), simd => exp_each_in(simd, numbers));
+}
+
+#[inline(always)]
+fn exp_each_in<S: Simd>(simd: S, numbers: &mut [f64]) {
+    for chunk in numbers.chunks_mut(8) {
+        let mut lanes = [0.0; 8];
+        lanes[..chunk.len()].copy_from_slice(chunk);
+        exp(simd, f64x8::from_slice(simd, &lanes)).store_slice(&mut lanes);
+        chunk.copy_from_slice(&lanes[..chunk.len()]);
+    }
 }
 
 /// ln(x): x = 2ᵏ m with m in [√½, √2), and ln m as in [`math::ln`].
@@ -95,10 +110,7 @@ pub fn tanh<S: Simd>(simd: S, x: f64x8<S>) -> f64x8<S> {
 
 #[cfg(test)]
 mod tests {
-    use fearless_simd::dispatch;
-
     use super::*;
-    use crate::simd::level;
 
     fn exp_of(x: f64) -> f64 {
         dispatch!(level(), simd => exp(simd, f64x8::splat(simd, x))[0])
