@@ -1375,7 +1375,10 @@ def test_an_archive_in_a_pipe_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", predictions=ONES, targets=ONES)
     outcome = in_a_process("score", "mse", "-", stdin=(tmp_path / "data.npz").read_bytes())
     assert outcome.status == 1
-    assert outcome.err == "seqloss: standard input: an .npz cannot be read from a pipe; give the file's name\n"
+    assert (
+        outcome.err
+        == "seqloss: standard input: an .npz cannot be read from a pipe or out of gzip; give the file's name\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -1674,7 +1677,9 @@ def test_a_terminal_of_few_letters_gets_what_it_can_show(encoding: str, tmp_path
 
 def test_every_loss_of_the_package_can_be_scored() -> None:
     functions = {name for name in seqloss_rs.__all__ if name.endswith("_loss")}
-    assert {loss.function for loss in LOSSES.values()} == functions
+    # What these compare are two policies in training, and not a prediction with what is right.
+    of_policies = {"ppo_loss", "grpo_loss", "value_loss", "dpo_loss", "mrt_loss", "mwer_loss"}
+    assert {loss.function for loss in LOSSES.values()} == functions - of_policies
 
 
 def test_the_package_imports_nothing_of_the_program() -> None:

@@ -45,6 +45,8 @@ __all__ = [
     "simd",
     "ter",
     "token_log_probs",
+    "tokenize",
+    "tokenize_tercom",
 ]
 __version__: str
 

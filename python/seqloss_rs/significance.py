@@ -9,6 +9,8 @@ As in sacrebleu, a p-value is (c + 1) / (n + 1), where c of n draws show a diffe
 found. Equal ones do not exceed it, so the copy of a baseline has the smallest p-value there is, 1 / (n + 1), and not 1.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +36,7 @@ __all__ = [
     "paired_randomization",
 ]
 
-Seed: TypeAlias = int | np.random.Generator | None
+Seed: TypeAlias = "int | np.random.Generator | None"  # NumPy imports its generators when they are first named
 """Where random numbers begin; a generator that goes on; or None for a beginning that nobody knows."""
 
 Test: TypeAlias = Literal["bootstrap", "randomization"]
