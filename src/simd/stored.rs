@@ -1,8 +1,10 @@
 //! Numbers as they are stored, on their way into registers and back: what has 16 bits is widened and rounded there,
 //! without a detour through memory.
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::Level;
 use fearless_simd::prelude::*;
-use fearless_simd::{Level, f32x16, f64x8, u16x16, u32x16};
+use fearless_simd::{f32x16, f64x8, u16x16, u32x16};
 use half::{bf16, f16};
 
 use super::Lanes;
