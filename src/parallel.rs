@@ -396,6 +396,12 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Calls `body` with a ticker that nothing stops.
+#[cfg(test)]
+pub(crate) fn ticking<R>(body: impl FnOnce(&Ticker<'_>) -> R) -> R {
+    body(&Ticker::new(&AtomicBool::new(false), None, None))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -221,7 +221,7 @@ def test_self_bleu_is_bleu_against_all_others(metric: Any) -> None:
         (lambda: Gleu().from_statistics([[3, 2]]), ValueError, "3 matches, which is more than 2"),
         (lambda: TokenF1().from_statistics([[3, 2, 4, 0]]), ValueError, "3 words in common"),
         (lambda: ExactMatch().from_statistics([[1, 2, 4, 2]]), ValueError, "2 for the same words"),
-        (lambda: seqloss_rs.self_bleu(["a"]), ValueError, "hypotheses has length 1, expected at least two"),
+        (lambda: seqloss_rs.self_bleu(["a"]), ValueError, "texts has length 1, expected at least two"),
         (lambda: seqloss_rs.distinct_ngrams(["a"], order=0), ValueError, "order is 0, "),
         (lambda: seqloss_rs.cider_d(["a"], ["a"], sigma=0.0), ValueError, "sigma is 0, "),
         (lambda: seqloss_rs.cider_d(["a"], ["a"], max_order=33), ValueError, "max_order is 33, "),

@@ -361,6 +361,39 @@ LONG = {
         logits = np.broadcast_to(np.linspace(0, 1, 100_000, dtype=np.float32), (50, 1000, 100_000))
         call = lambda: seqloss_rs.reinforce_loss(logits, np.zeros((50, 1000), np.int64), np.ones(50))
     """,
+    "BLEU of one huge text": """
+        text = " ".join(map(str, range(2_000_000)))
+        call = lambda: seqloss_rs.Bleu(max_order=16, tokenize="none").sentences([text], [text])
+    """,
+    "chrF of one huge text": """
+        text = "".join(chr(40 + 7 * at % 5000) for at in range(5_000_000))
+        call = lambda: seqloss_rs.Chrf(char_order=16).sentences([text], [text])
+    """,
+    "ROUGE-L of two long texts": """
+        ids = np.arange(400_000) % 5000
+        call = lambda: seqloss_rs.Rouge(variant="rougeL").sentences([ids], [ids[::-1].copy()])
+    """,
+    "word error rate of two long texts": """
+        ids = np.arange(100_000) % 5000
+        call = lambda: seqloss_rs.ErrorRate().sentences([ids], [ids[::-1].copy()])
+    """,
+    "TER of two long texts": """
+        ids = np.arange(20_000) % 300
+        call = lambda: seqloss_rs.Ter().sentences([ids], [np.roll(ids, 150)])
+    """,
+    "a matrix": """
+        texts = ["the cat %d sat on the mat of %d" % (at, at % 97) for at in range(3000)]
+        call = lambda: seqloss_rs.Chrf().pairwise(texts, texts)
+    """,
+    "prefixes": """
+        ids = np.arange(400_000).reshape(4, 100_000) % 5000
+        call = lambda: seqloss_rs.Bleu().sentences(ids, ids, prefix=True)
+    """,
+    "bootstrap": """
+        metric = seqloss_rs.Bleu()
+        rows = metric.statistics(["a b c d e"] * 20_000, ["a b c d f"] * 20_000)
+        call = lambda: seqloss_rs.significance.bootstrap(metric, rows, resamples=20_000)
+    """,
 }
 
 LATENCY = 1.0  # The promise is 0.2 s; the machine that tests may be busy.

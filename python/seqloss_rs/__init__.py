@@ -1,8 +1,10 @@
 """Losses for sequences, on the CPU, for NumPy."""
 
 from . import significance
+from ._metric import PreparedReferences
 from ._native import InternalError, __version__
 from .advantages import MovingAverage, gae, group_advantages, mixer_mask, whiten
+from .answers import AnswerScore, ExactMatch, TokenF1
 from .corpora import DistinctNgrams, cider_d, distinct_ngrams, self_bleu
 from .decoding import (
     Alignment,
@@ -27,28 +29,12 @@ from .evaluation import (
     top_k_accuracy,
 )
 from .forecast import crps, interval_coverage, mase, rmse, rmsse, wape
+from .gleu import Gleu, GleuScore, NltkBleu, NltkBleuScore
 from .gradient import value_and_grad
 from .losses import cross_entropy_loss, ctc_loss, reinforce_loss
 from .machine import get_num_threads, set_num_threads, show_config
 from .mbr import MbrChoice, mbr
-from .metrics import (
-    AnswerScore,
-    Bleu,
-    BleuScore,
-    Chrf,
-    ChrfScore,
-    ExactMatch,
-    Gleu,
-    GleuScore,
-    NltkBleu,
-    NltkBleuScore,
-    PreparedReferences,
-    Rouge,
-    RougeScore,
-    Ter,
-    TerScore,
-    TokenF1,
-)
+from .metrics import Bleu, BleuScore, Chrf, ChrfScore, Ter, TerScore
 from .pointwise import (
     gaussian_nll_loss,
     huber_loss,
@@ -64,7 +50,7 @@ from .pointwise import (
 )
 from .policy import TokenLogProbs, policy_gradient_logits, token_log_probs
 from .policy_losses import dpo_loss, grpo_loss, mrt_loss, mwer_loss, ppo_loss, value_loss
-from .rouge import rouge_scores
+from .rouge import Rouge, RougeScore, rouge_scores
 from .sums import LossSum
 from .text import bleu_loss, rouge_loss
 from .windows import DocumentScores, SequenceWindows, WindowBatch, sequence_windows

@@ -87,7 +87,7 @@ def distinct_ngrams(
     ----------
     Li et al. 2016, https://doi.org/10.18653/v1/N16-1014. They divide by tokens; here, as is usual, by n-grams.
     """
-    layout = _alone(lengths, offsets, eos_id, pad_id)
+    layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
     rows = _native.distinct_ngrams(Bleu(tokenize=tokenize, lowercase=lowercase)._metric(), texts, order, layout)
     *_, (distinct, total) = rows.tolist()
     different, all_ngrams = rows[:-1, 0], rows[:-1, 1]
@@ -140,9 +140,8 @@ def self_bleu(
     Zhu et al. 2018, https://arxiv.org/abs/1802.01886; without the text itself among its references.
     """
     metric = Bleu() if metric is None else metric
-    layout = _alone(lengths, offsets, eos_id, pad_id)
-    rows = _native.self_bleu(metric._metric(), texts, metric.max_order, layout)
-    scores: NDArray[np.float64] = metric._metric().scores_of_rows(rows)
+    layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
+    scores: NDArray[np.float64] = _native.self_bleu(metric._metric(), texts, layout)
     return scores
 
 
@@ -222,15 +221,3 @@ def cider_d(
     reader = Bleu(tokenize=tokenize, lowercase=lowercase)._metric()
     scores: NDArray[np.float64] = _native.cider_d(reader, hypotheses, references, first, max_order, sigma, layout)
     return scores
-
-
-def _alone(lengths: Any, offsets: Any, eos_id: Any, pad_id: Any) -> dict[str, Any]:
-    """Return the layout of texts that are compared with one another."""
-    return {
-        "lengths": lengths,
-        "reference_lengths": lengths,
-        "offsets": offsets,
-        "reference_offsets": offsets,
-        "eos_id": eos_id,
-        "pad_id": pad_id,
-    }

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native, _signature
+from ._metric import _Metric
 from ._texts import Layout, References, Texts, Unit
-from .metrics import _Metric
 
 __all__ = ["AlignmentChunk", "ErrorRate", "ErrorRateAlignment", "ErrorRateScore"]
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from . import _native
 from ._texts import Layout
 from ._types import Integers, Lengths
+from .answers import ExactMatch, TokenF1
 from .error_rate import ErrorRate
-from .metrics import Bleu, Chrf, ExactMatch, Gleu, NltkBleu, Rouge, TokenF1
+from .gleu import Gleu, NltkBleu
+from .metrics import Bleu, Chrf
+from .rouge import Rouge
 
 __all__ = ["MbrChoice", "mbr"]
 

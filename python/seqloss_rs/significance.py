@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from ._metric import _Metric
 from ._steps import shown, whole_number
 from ._texts import References, Texts
 from ._types import Integers
-from .metrics import Bleu, _Metric
+from .metrics import Bleu
 
 __all__ = [
     "Bootstrap",

@@ -75,22 +75,22 @@ pub(super) struct TextArray {
     pub(super) columns: Option<usize>,
 }
 
-/// Reads hypotheses; `number` numbers tokens that come cut.
+/// Reads hypotheses, or others that come one after another and have that `name`; `number` numbers tokens that come cut.
 pub(super) fn text_array<'py>(
-    hypotheses: &Items<'py>,
+    name: &str,
+    items: &Items<'py>,
     kind: Kind,
     cut: Cut,
     number: impl FnMut(&[u8]) -> u32,
 ) -> PyResult<TextArray> {
-    const NAME: &str = "hypotheses";
     let of_list = |list: &[Object<'py>]| -> PyResult<Texts> {
         match kind {
-            Kind::Tokens => texts(NAME, list, Tokens { number, ids: Ids::default() }),
-            _ => texts(NAME, list, Strings::default()),
+            Kind::Tokens => texts(name, list, Tokens { number, ids: Ids::default() }),
+            _ => texts(name, list, Strings::default()),
         }
     };
-    Ok(match (kind, hypotheses) {
-        (Kind::Ids, _) | (_, Items::Array(_)) => ids(NAME, hypotheses, cut)?,
+    Ok(match (kind, items) {
+        (Kind::Ids, _) | (_, Items::Array(_)) => ids(name, items, cut)?,
         (_, Items::List(list)) => TextArray { texts: of_list(list)?, axes: vec![list.len()], columns: None },
         (_, Items::Strings { rows, columns }) => {
             let list: Vec<_> = rows.iter().filter_map(list).flatten().collect();

@@ -5,13 +5,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::{integer, number};
-use super::text::{TextMetric, work};
-use super::texts::Read;
+use super::text::{Kind, TextMetric};
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::parallel::{Ticker, for_each};
-use crate::text::tokens::Pair;
-use crate::text::{cider, diversity};
+use crate::text::tokens::{Pair, Texts};
+use crate::text::{Metric, WORK_PER_BYTE, cider, diversity, scores};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -26,36 +25,35 @@ pub(super) fn distinct_ngrams<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let order = at_least_one("order", order)?;
-        let read = metric.read(texts, texts, Some(layout))?;
-        let rows = together(py, metric, &read, |all, ticker| {
-            let texts = all.texts().take(read.pairs.len()).collect();
-            diversity::distinct_ngrams(texts, all.distinct(), order, ticker)
+        let texts = metric.read_alone(texts, layout)?;
+        let rows = together(py, metric, &[&texts], |all, ticker| {
+            diversity::distinct_ngrams(&all.texts().collect::<Vec<_>>(), all.distinct(), order, ticker)
         })?;
-        Ok(rows.into_pyarray(py).reshape([read.pairs.len() + 1, 2])?.into_any())
+        Ok(rows.into_pyarray(py).reshape([texts.len() + 1, 2])?.into_any())
     })
 }
 
-/// BLEU's row of each text against all others.
+/// BLEU of each text against all others.
 #[pyfunction]
 pub(super) fn self_bleu<'py>(
     py: Python<'py>,
     metric: &TextMetric,
     texts: &Object<'py>,
-    max_order: &Object<'py>,
     layout: &Bound<'py, PyDict>,
 ) -> PyResult<Object<'py>> {
     guarded(|| {
-        let max_order = at_least_one("max_order", max_order)?;
-        let read = metric.read(texts, texts, Some(layout))?;
-        let rows = together(py, metric, &read, |all, ticker| {
-            let texts = all.texts().take(read.pairs.len()).collect();
-            diversity::self_bleu(texts, all.distinct(), max_order, ticker)
+        let Kind::Bleu(bleu) = &metric.0 else { unreachable!("the metric is BLEU") };
+        let texts = metric.read_alone(texts, layout)?;
+        let rows = together(py, metric, &[&texts], |all, ticker| {
+            diversity::self_bleu(&all.texts().collect::<Vec<_>>(), all.distinct(), bleu.max_order(), ticker)
         })?;
-        Ok(rows.into_pyarray(py).reshape([read.pairs.len(), 2 + 2 * max_order])?.into_any())
+        let scores: Vec<f64> = scores(bleu, &rows).into_iter().map(|score| bleu.scale() * score).collect();
+        Ok(scores.into_pyarray(py).into_any())
     })
 }
 
-/// CIDEr-D of the first `count` hypotheses; the sets of references from `documents` on are the documents.
+/// CIDEr-D of every hypothesis, where all sets of references are the documents; or else of the first `documents` hypotheses,
+/// and the sets of references after theirs are the documents.
 #[pyfunction]
 pub(super) fn cider_d<'py>(
     py: Python<'py>,
@@ -80,7 +78,7 @@ pub(super) fn cider_d<'py>(
             None => (read.pairs.len(), sets.clone()),
             Some(from) => (from, sets[from..].to_vec()),
         };
-        let scores = together(py, metric, &read, |all, ticker| {
+        let scores = together(py, metric, &read.pairs.sides(), |all, ticker| {
             let of = cider::Documents {
                 texts: all.texts().collect(),
                 distinct: all.distinct(),
@@ -100,28 +98,21 @@ fn at_least_one(name: &'static str, object: &Object<'_>) -> PyResult<usize> {
     Ok(length.ok_or_else(|| Error::range(name, &[], value, "a length of n-grams in 1..=32"))?)
 }
 
-/// Reads all texts with common numbers, references first, and computes from them.
+/// Reads all texts of these parts with numbers in common, and computes from them.
 fn together<R: Send + Default>(
     py: Python<'_>,
     metric: &TextMetric,
-    read: &Read,
+    parts: &[&Texts],
     compute: impl Fn(&Pair, &Ticker<'_>) -> Result<R, Error> + Sync + Send,
 ) -> PyResult<R> {
-    let work = work(&read.pairs);
+    let work = parts.iter().map(|texts| texts.bytes()).sum::<usize>().saturating_mul(WORK_PER_BYTE);
     enter(py, work, |watch| {
         let mut result = R::default();
-        let once = std::iter::once(&mut result);
-        for_each(
-            once,
-            work,
-            watch,
-            || Ok(()),
-            |result, (), ticker| {
-                let all = metric.read_all(&read.pairs, ticker)?;
-                *result = compute(&all, ticker)?;
-                Ok(())
-            },
-        )?;
+        let each = |result: &mut R, (): &mut (), ticker: &Ticker<'_>| {
+            *result = compute(&metric.read_all(parts, ticker)?, ticker)?;
+            Ok(())
+        };
+        for_each(std::iter::once(&mut result), work, watch, || Ok(()), each)?;
         Ok(result)
     })
 }

@@ -88,7 +88,7 @@ pub(super) fn pairwise<'py>(
         let Grid { hypotheses, references } = read_grid(hypotheses, references, layout, metric.own())?;
         let axes = [hypotheses.len(), references.len()];
         let references = references.texts();
-        metric.suits(hypotheses.are_ids() && !hypotheses.is_empty())?;
+        metric.suits("hypotheses", hypotheses.are_ids() && !hypotheses.is_empty())?;
         let groups = [(0..axes[0], 0..axes[1])];
         let groups = if axes.contains(&0) { &[][..] } else { &groups };
         let work = axes[0].saturating_mul(axes[1]).saturating_mul(WORK_PER_BYTE);
@@ -116,7 +116,7 @@ pub(super) fn minimum_bayes_risk<'py>(
     guarded(|| {
         let Candidates { candidates, references } = read_candidates(candidates, references, layout, metric.own())?;
         let references = references.as_ref().unwrap_or(&candidates);
-        metric.suits(candidates.texts().are_ids() && !candidates.is_empty())?;
+        metric.suits("candidates", candidates.texts().are_ids() && !candidates.is_empty())?;
         let groups: Vec<_> = (0..candidates.len()).map(|set| (candidates.range(set), references.range(set))).collect();
         let most = groups.iter().map(|(candidates, _)| candidates.len()).max().unwrap_or(0);
         let weights = weights.map(|weights| checked(&weights, &groups)).transpose()?;

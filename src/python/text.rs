@@ -2,8 +2,6 @@
 //!
 //! Defaults and documentation live in `python/seqloss_rs/text.py`.
 
-use std::borrow::Cow;
-
 use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -26,8 +24,8 @@ use crate::text::nltk::NltkBleu;
 use crate::text::rouge::{Measure, Rouge, mean};
 use crate::text::ter::{Ter, reference_length};
 use crate::text::tercom::Tercom;
-use crate::text::tokens::{Pair, Pairs};
-use crate::text::{Level, Metric, WORK_PER_BYTE, check, loss, scores, statistics, sum};
+use crate::text::tokens::{Pair, Pairs, Texts, read_all};
+use crate::text::{Level, Metric, PERCENT, WORK_PER_BYTE, check, loss, scores, statistics, sum};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -265,7 +263,7 @@ impl TextMetric {
     fn prepare<'py>(&self, references: &Object<'py>, layout: Option<&Bound<'py, PyDict>>) -> PyResult<PreparedTexts> {
         guarded(|| {
             let prepared = PreparedTexts::new("references", references, layout, self.own())?;
-            self.suits(prepared.are_ids())?;
+            self.suits("references", prepared.are_ids())?;
             Ok(prepared)
         })
     }
@@ -282,20 +280,6 @@ impl TextMetric {
             let Read { pairs, .. } = self.read(hypotheses, references, layout)?;
             let (rows, width) = self.rows(py, &pairs)?;
             self.parts(py, &rows, width)
-        })
-    }
-
-    /// The score of each row, as of a sentence.
-    fn scores_of_rows<'py>(&self, py: Python<'py>, rows: &Object<'py>) -> PyResult<Object<'py>> {
-        guarded(|| {
-            let Integers { values, shape } = integer_array("rows", rows)?;
-            let scale = self.scale();
-            let columns = shape.get(1).copied().unwrap_or_default();
-            let scores: Vec<f64> = with_metric!(&self.0, metric => {
-                let metric = metric.with_width(columns).unwrap_or(Cow::Borrowed(metric));
-                scores(&*metric, &values)
-            });
-            Ok(scores.into_iter().map(|score| scale * score).collect::<Vec<_>>().into_pyarray(py).into_any())
         })
     }
 
@@ -322,16 +306,9 @@ impl TextMetric {
     }
 }
 
-/// sacrebleu's metrics are told on its scale.
-const PERCENT: f64 = 100.0;
-
 impl TextMetric {
-    /// The score that belongs to a ratio of 1.
     pub(super) fn scale(&self) -> f64 {
-        match &self.0 {
-            Kind::Bleu(_) | Kind::Chrf(_) | Kind::Ter(_) => PERCENT,
-            _ => 1.0,
-        }
+        with_metric!(&self.0, metric => metric.scale())
     }
 
     pub(super) fn width(&self) -> usize {
@@ -369,22 +346,21 @@ impl TextMetric {
                 let means = all.map(|measure| mean(measure, rows, width));
                 means.into_bound_py_any(py)
             }
-            Kind::Gleu(_) | Kind::NltkBleu(_) => {
-                let row = sum(rows, self.width())?;
+            Kind::ErrorRate(_) | Kind::Gleu(_) | Kind::NltkBleu(_) => {
+                let row = sum(rows, width)?;
                 let score = with_metric!(&self.0, metric => metric.score(&row, Level::Corpus));
                 (score, PyTuple::new(py, row)?).into_bound_py_any(py)
             }
-            Kind::Answers(answers) => (answers.corpus(rows)?, rows.len() / self.width()).into_bound_py_any(py),
-            Kind::ErrorRate(rate) => {
-                let row = sum(rows, width)?;
-                (rate.score(&row, Level::Corpus), PyTuple::new(py, row)?).into_bound_py_any(py)
-            }
+            Kind::Answers(answers) => (answers.corpus(rows)?, rows.len() / width).into_bound_py_any(py),
         }
     }
 
-    /// All texts, references before hypotheses, with numbers in common.
-    pub(super) fn read_all(&self, pairs: &Pairs, ticker: &Ticker<'_>) -> Result<Pair, Error> {
-        with_metric!(&self.0, metric => pairs.read_all(|text, pair| metric.read(text, pair), ticker))
+    /// All texts of these parts, with numbers in common.
+    pub(super) fn read_all(&self, parts: &[&Texts], ticker: &Ticker<'_>) -> Result<Pair, Error> {
+        let mut all = Pair::default();
+        let parts = parts.iter().map(|&texts| (texts, 0..texts.len()));
+        with_metric!(&self.0, metric => read_all(parts, |text, reader| metric.read(text, reader), &mut all, ticker))?;
+        Ok(all)
     }
 
     pub(super) fn read<'py>(
@@ -394,8 +370,15 @@ impl TextMetric {
         layout: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Read> {
         let read = texts::read(hypotheses, references, layout, self.own())?;
-        self.suits(read.pairs.are_ids() && !read.pairs.is_empty())?;
+        self.suits("hypotheses", read.pairs.are_ids() && !read.pairs.is_empty())?;
         Ok(read)
+    }
+
+    /// Texts that are compared with one another, or with nothing.
+    pub(super) fn read_alone<'py>(&self, texts: &Object<'py>, layout: &Bound<'py, PyDict>) -> PyResult<Texts> {
+        let texts = texts::read_alone("texts", texts, layout, self.own())?;
+        self.suits("texts", texts.are_ids() && !texts.is_empty())?;
+        Ok(texts)
     }
 
     /// The caller's tokenizer, if it is not one of the metric's.
@@ -404,21 +387,12 @@ impl TextMetric {
     }
 
     /// Complains of token ids where an option needs strings. A tokenizer of the caller's does so itself, and makes ids.
-    pub(super) fn suits(&self, are_ids: bool) -> Result<(), Error> {
+    pub(super) fn suits(&self, name: &str, are_ids: bool) -> Result<(), Error> {
         let are_ids = are_ids && self.1.is_none();
-        let wants_strings = match &self.0 {
-            Kind::Bleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
-            Kind::Chrf(chrf) => chrf.wants_strings(),
-            Kind::Ter(ter) => ter.wants_strings(),
-            Kind::Rouge(rouge) => rouge.stem().then_some("stem is True"),
-            Kind::Gleu(gleu) => gleu.lowercase().then_some("lowercase is True"),
-            Kind::NltkBleu(bleu) => bleu.lowercase().then_some("lowercase is True"),
-            Kind::ErrorRate(rate) => rate.wants_strings(),
-            Kind::Answers(_) => None,
-        };
+        let wants_strings = with_metric!(&self.0, metric => metric.wants_strings());
         match wants_strings {
             Some(wants_strings) if are_ids => {
-                let message = format!("{wants_strings}, which goes with strings, and hypotheses are token ids");
+                let message = format!("{wants_strings}, which goes with strings, and {name} are token ids");
                 Err(Error::Value(message))
             }
             _ => Ok(()),

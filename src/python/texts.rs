@@ -139,6 +139,22 @@ pub(super) fn read_candidates<'py>(
     Ok(Candidates { candidates, references: Some(references) })
 }
 
+/// Reads texts that have that `name` and no references.
+pub(super) fn read_alone<'py>(
+    name: &'static str,
+    texts: &Object<'py>,
+    layout: &Bound<'py, PyDict>,
+    own: Option<&OwnTokenizer>,
+) -> PyResult<Texts> {
+    let layout = Layout::new(Some(layout))?;
+    let mut items = items(name, texts)?;
+    let mut kind = Kind::of_texts(&items, || Kind::Ids);
+    layout.is_for(name, kind)?;
+    cut(own, name, &mut items, &mut kind)?;
+    let mut vocabulary = Vocabulary::default();
+    Ok(text_array(name, &items, kind, layout.hypotheses, |token| vocabulary.number(token))?.texts)
+}
+
 /// Both sides, not compared in number yet.
 fn sides<'py>(
     hypotheses: &Object<'py>,
@@ -154,7 +170,7 @@ fn sides<'py>(
         layout.is_for("hypotheses", kind)?;
         cut(own, "hypotheses", &mut hypotheses, &mut kind)?;
         let find = |token: &[u8]| vocabulary.find(token).unwrap_or(vocabulary.len() as u32);
-        let texts = text_array(&hypotheses, kind, layout.hypotheses, find)?;
+        let texts = text_array("hypotheses", &hypotheses, kind, layout.hypotheses, find)?;
         if kind != *prepared {
             let hint = if kind == Kind::Tokens { "; one reference that is cut into tokens is [tokens]" } else { "" };
             let message = format!("hypotheses are {kind}, but the prepared references are {prepared}{hint}");
@@ -172,7 +188,7 @@ fn sides<'py>(
     }
     let mut vocabulary = Vocabulary::default();
     let mut number = |token: &[u8]| vocabulary.number(token);
-    let texts = text_array(&hypotheses, kind, layout.hypotheses, &mut number)?;
+    let texts = text_array("hypotheses", &hypotheses, kind, layout.hypotheses, &mut number)?;
     let references = text_sets("references", &references, kind, layout.references, number)?;
     Ok((texts, Arc::new(references)))
 }

@@ -8,7 +8,7 @@
 
 use super::ngrams::{self, clipped_matches};
 use super::tokenize::words;
-use super::tokens::Pair;
+use super::tokens::{Pair, Reader};
 use super::{Level, Metric};
 use crate::error::Error;
 use crate::parallel::Ticker;
@@ -30,11 +30,17 @@ impl Metric for Answers {
         4
     }
 
-    fn read(&self, text: &str, pair: &mut Pair) {
-        words(&normalized(text), |token| pair.token(token));
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
+        words(&normalized(text), |token| reader.token(token));
     }
 
-    fn count(&self, pair: &Pair, row: &mut [i64], scratch: &mut Self::Scratch, _: &Ticker<'_>) -> Result<(), Error> {
+    fn count(
+        &self,
+        pair: &Pair,
+        row: &mut [i64],
+        scratch: &mut Self::Scratch,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
         let hypothesis = pair.hypothesis();
         let mut best = None;
         for reference in pair.references() {
@@ -45,6 +51,7 @@ impl Metric for Answers {
                 pair.distinct(),
                 &mut common,
                 scratch,
+                ticker,
             )?;
             let same = hypothesis.tokens() == reference.tokens();
             let lengths = [hypothesis, reference].map(|text| text.tokens().len() as i64);

@@ -11,8 +11,8 @@ use fearless_simd::{dispatch, f64x8};
 
 use super::ngrams::{self, clipped_matches};
 use super::tokenize::Tokenizer;
-use super::tokens::{Pair, Text};
-use super::{Level, Metric};
+use super::tokens::{Pair, Reader, Text};
+use super::{Level, Metric, PERCENT};
 use crate::error::Error;
 use crate::parallel::Ticker;
 use crate::simd::math::{exp_f64x8, ln};
@@ -124,9 +124,9 @@ impl Bleu {
         Ok(Self { smoothing: self.smoothing.with_value(value)?, ..self })
     }
 
-    /// Whether an option needs strings.
-    pub fn lowercase(&self) -> bool {
-        self.lowercase
+    /// The longest n-grams.
+    pub fn max_order(&self) -> usize {
+        self.max_order
     }
 
     /// Writes what follows from lengths into a row: all but the matches.
@@ -186,19 +186,33 @@ impl Metric for Bleu {
         2 + 2 * self.max_order
     }
 
-    fn read(&self, text: &str, pair: &mut Pair) {
+    fn wants_strings(&self) -> Option<&'static str> {
+        self.lowercase.then_some("lowercase is True")
+    }
+
+    fn scale(&self) -> f64 {
+        PERCENT
+    }
+
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
         if self.lowercase {
-            self.tokenizer.read(&text.to_lowercase(), pair);
+            self.tokenizer.read(&text.to_lowercase(), reader);
         } else {
-            self.tokenizer.read(text, pair);
+            self.tokenizer.read(text, reader);
         }
     }
 
-    fn count(&self, pair: &Pair, row: &mut [i64], scratch: &mut Self::Scratch, _: &Ticker<'_>) -> Result<(), Error> {
+    fn count(
+        &self,
+        pair: &Pair,
+        row: &mut [i64],
+        scratch: &mut Self::Scratch,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
         let references = pair.references().map(Text::tokens);
         self.lengths(pair.hypothesis().tokens().len(), references.clone().map(<[u32]>::len), row);
         let matches = &mut row[2..2 + self.max_order];
-        clipped_matches(pair.hypothesis().tokens(), references, pair.distinct(), matches, scratch)
+        clipped_matches(pair.hypothesis().tokens(), references, pair.distinct(), matches, scratch, ticker)
     }
 
     fn check(&self, row: &[i64]) -> Result<(), String> {

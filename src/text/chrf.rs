@@ -8,8 +8,8 @@
 
 use super::ngrams::{self, clipped_matches};
 use super::tokenize::{characters, words};
-use super::tokens::Pair;
-use super::{Level, Metric};
+use super::tokens::{Pair, Reader};
+use super::{Level, Metric, PERCENT};
 use crate::error::Error;
 use crate::parallel::Ticker;
 
@@ -52,11 +52,6 @@ impl Chrf {
         }
         let (char_order, word_order) = (char_order as usize, word_order as usize);
         Ok(Self { char_order, word_order, beta, lowercase, whitespace, eps_smoothing })
-    }
-
-    /// What asks for strings.
-    pub fn wants_strings(&self) -> Option<&'static str> {
-        if self.lowercase { Some("lowercase is True") } else { (self.word_order > 0).then_some("word_order is not 0") }
     }
 
     /// Makes a row of the matches of all orders, and of how many characters and words both texts have.
@@ -137,7 +132,15 @@ impl Metric for Chrf {
     }
 
     /// Characters are one line, words another.
-    fn read(&self, text: &str, pair: &mut Pair) {
+    fn wants_strings(&self) -> Option<&'static str> {
+        if self.lowercase { Some("lowercase is True") } else { (self.word_order > 0).then_some("word_order is not 0") }
+    }
+
+    fn scale(&self) -> f64 {
+        PERCENT
+    }
+
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
         let lower_case;
         let mut text = text;
         if self.lowercase {
@@ -146,13 +149,13 @@ impl Metric for Chrf {
         }
         if self.whitespace {
             let mut buffer = [0; 4];
-            text.chars().for_each(|character| pair.token(character.encode_utf8(&mut buffer).as_bytes()));
+            text.chars().for_each(|character| reader.token(character.encode_utf8(&mut buffer).as_bytes()));
         } else {
-            characters(text, |token| pair.token(token));
+            characters(text, |token| reader.token(token));
         }
         if self.word_order > 0 {
-            pair.end_line();
-            words_and_punctuation(text, |token| pair.token(token));
+            reader.end_line();
+            words_and_punctuation(text, |token| reader.token(token));
         }
     }
 
@@ -175,7 +178,7 @@ impl Metric for Chrf {
                 (lengths[0][line], lengths[1][line]) = (hypothesis.len(), reference.len());
                 if !matches.is_empty() {
                     let reference = std::iter::once(reference);
-                    clipped_matches(hypothesis, reference, pair.distinct(), matches, ngrams)?;
+                    clipped_matches(hypothesis, reference, pair.distinct(), matches, ngrams, ticker)?;
                     ticker.tick(matches.len() * hypothesis.len())?;
                 }
             }

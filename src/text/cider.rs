@@ -13,11 +13,11 @@ use crate::error::Error;
 use crate::parallel::Ticker;
 use crate::simd::math::ln;
 
-/// What is compared: texts, of which `sets` says by range which are the references of each hypothesis.
+/// What is compared with what, and where n-grams are counted.
 pub struct Documents<'a> {
-    /// All texts, as tokens below `distinct`.
+    /// All texts.
     pub texts: Vec<&'a [u32]>,
-    /// See `texts`.
+    /// All tokens are below.
     pub distinct: usize,
     /// Which text each hypothesis is, and which are its references.
     pub pairs: Vec<(usize, std::ops::Range<usize>)>,
@@ -42,7 +42,8 @@ pub fn scores(of: Documents<'_>, max_order: usize, sigma: f64, ticker: &Ticker<'
         .collect();
     let mut results = vec![0.0; pairs.len()];
     let logarithm = ln(documents.len() as f64);
-    let mut grams = Grams::new(texts, distinct)?;
+    let mut grams = Grams::default();
+    grams.read(texts.iter().copied(), distinct)?;
     let (mut counts, mut last_document, mut weights, mut of_hypothesis) =
         (Counts::default(), Vec::<u32>::new(), Vec::<f64>::new(), Vec::<u32>::new());
     for order in 0..max_order {

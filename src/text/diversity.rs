@@ -13,12 +13,13 @@ use crate::parallel::Ticker;
 
 /// Rows of two counts, different n-grams and all n-grams: of each text, and last of all texts together.
 pub fn distinct_ngrams(
-    texts: Vec<&[u32]>,
+    texts: &[&[u32]],
     distinct: usize,
     order: usize,
     ticker: &Ticker<'_>,
 ) -> Result<Vec<i64>, Error> {
-    let mut grams = Grams::new(texts, distinct)?;
+    let mut grams = Grams::default();
+    grams.read(texts.iter().copied(), distinct)?;
     for _ in 1..order {
         grams.lengthen(ticker)?;
     }
@@ -52,15 +53,10 @@ struct Most {
 }
 
 /// BLEU's row of each text against all others.
-pub fn self_bleu(
-    texts: Vec<&[u32]>,
-    distinct: usize,
-    max_order: usize,
-    ticker: &Ticker<'_>,
-) -> Result<Vec<i64>, Error> {
+pub fn self_bleu(texts: &[&[u32]], distinct: usize, max_order: usize, ticker: &Ticker<'_>) -> Result<Vec<i64>, Error> {
     if texts.len() < 2 {
         let count = texts.len();
-        return Err(Error::Value(format!("hypotheses has length {count}, expected at least two texts to compare")));
+        return Err(Error::Value(format!("texts has length {count}, expected at least two to compare")));
     }
     let width = 2 + 2 * max_order;
     let mut rows = crate::input::zeros::<i64>(texts.len().saturating_mul(width))?;
@@ -75,7 +71,8 @@ pub fn self_bleu(
     for row in rows.chunks_mut(width) {
         row[1] = closest_of_others(&lengths, row[0] as usize) as i64;
     }
-    let mut grams = Grams::new(texts, distinct)?;
+    let mut grams = Grams::default();
+    grams.read(texts.iter().copied(), distinct)?;
     let mut counts = Counts::default();
     let mut most: Vec<Most> = vec![];
     for order in 0..max_order {

@@ -12,9 +12,9 @@
 use std::borrow::Cow;
 
 use super::alignment::{self, Counts, Runs};
-use super::punctuation::is_punctuation;
+use super::classes::{Class, Classes};
 use super::tokenize::{all_characters, spaced_words};
-use super::tokens::{Pair, Pairs};
+use super::tokens::{Pair, Pairs, Reader};
 use super::{Level, Metric, for_each_pair};
 use crate::error::Error;
 use crate::parallel::{Ticker, Watch};
@@ -135,12 +135,6 @@ impl ErrorRate {
         [reference - substitutions, substitutions, 0, distance - substitutions].map(|count| count as i64)
     }
 
-    /// The option that needs strings, if there is one.
-    pub fn wants_strings(&self) -> Option<&'static str> {
-        let lowercase = self.lowercase.then_some("lowercase is True");
-        lowercase.or(self.remove_punctuation.then_some("remove_punctuation is True"))
-    }
-
     /// Aligns every pair.
     pub fn align(&self, pairs: &Pairs, watch: &Watch<'_>) -> Result<Alignments, Error> {
         let mut aligned = vec![(0, Runs::default()); pairs.len()];
@@ -148,7 +142,7 @@ impl ErrorRate {
             (&mut aligned, 1),
             pairs,
             watch,
-            |text, pair| self.read(text, pair),
+            |text, reader| self.read(text, reader),
             |pair, items, scratch, ticker| {
                 items[0] = self.best(pair, |runs: &Runs| runs.counts().into(), scratch, ticker)?;
                 Ok(())
@@ -193,7 +187,8 @@ impl ErrorRate {
             text = Cow::Owned(text.to_lowercase());
         }
         if self.remove_punctuation {
-            text = Cow::Owned(text.chars().filter(|&character| !is_punctuation(character)).collect());
+            let mut classes = Classes::default();
+            text = Cow::Owned(text.chars().filter(|&character| classes.of(character) != Class::Punctuation).collect());
         }
         text
     }
@@ -213,11 +208,16 @@ impl Metric for ErrorRate {
         4
     }
 
-    fn read(&self, text: &str, pair: &mut Pair) {
+    fn wants_strings(&self) -> Option<&'static str> {
+        let lowercase = self.lowercase.then_some("lowercase is True");
+        lowercase.or(self.remove_punctuation.then_some("remove_punctuation is True"))
+    }
+
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
         let text = self.prepared(text);
         match self.unit {
-            Unit::Word => spaced_words(&text, |token| pair.token(token)),
-            Unit::Char => all_characters(&text, |token| pair.token(token)),
+            Unit::Word => spaced_words(&text, |token| reader.token(token)),
+            Unit::Char => all_characters(&text, |token| reader.token(token)),
         }
     }
 

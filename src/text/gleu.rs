@@ -8,7 +8,7 @@
 
 use super::bleu::Bleu;
 use super::ngrams::{self, clipped_matches};
-use super::tokens::Pair;
+use super::tokens::{Pair, Reader};
 use super::{Level, Metric};
 use crate::error::Error;
 use crate::parallel::Ticker;
@@ -33,11 +33,6 @@ impl Gleu {
         Ok(Self { min_order: min_order as usize, max_order: max_order as usize, bleu })
     }
 
-    /// Whether an option needs strings.
-    pub fn lowercase(&self) -> bool {
-        self.bleu.lowercase()
-    }
-
     /// How many n-grams a text of that length has.
     pub(super) fn ngrams(&self, length: usize) -> i64 {
         (self.min_order..=self.max_order).map(|order| (length + 1).saturating_sub(order) as i64).sum()
@@ -52,11 +47,21 @@ impl Metric for Gleu {
         2
     }
 
-    fn read(&self, text: &str, pair: &mut Pair) {
-        self.bleu.read(text, pair);
+    fn wants_strings(&self) -> Option<&'static str> {
+        self.bleu.wants_strings()
     }
 
-    fn count(&self, pair: &Pair, row: &mut [i64], scratch: &mut Self::Scratch, _: &Ticker<'_>) -> Result<(), Error> {
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
+        self.bleu.read(text, reader);
+    }
+
+    fn count(
+        &self,
+        pair: &Pair,
+        row: &mut [i64],
+        scratch: &mut Self::Scratch,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
         let hypothesis = pair.hypothesis();
         let mut best = None;
         for reference in pair.references() {
@@ -67,6 +72,7 @@ impl Metric for Gleu {
                 pair.distinct(),
                 &mut matches,
                 scratch,
+                ticker,
             )?;
             let total = self.ngrams(hypothesis.tokens().len()).max(self.ngrams(reference.tokens().len()));
             if total == 0 {

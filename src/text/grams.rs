@@ -1,4 +1,4 @@
-//! The n-grams of all texts of a corpus as numbers: an n-gram is numbered by its first n − 1 tokens, which have a number
+//! The n-grams of several texts as numbers: an n-gram is numbered by its first n − 1 tokens, which have a number
 //! already, and its last token. Equal numbers are equal n-grams; no hash is trusted.
 
 use super::strips::grow;
@@ -12,39 +12,51 @@ pub fn key(shorter: u32, last: u32) -> u64 {
     u64::from(shorter) << 32 | u64::from(last)
 }
 
+/// So many are made longer between two ticks.
+const RUN: usize = 4096;
+
 /// The n-grams of one order.
-pub struct Grams<'a> {
-    texts: Vec<&'a [u32]>,
-    /// The number of the n-gram that begins at each token, text after text.
+#[derive(Default)]
+pub struct Grams {
+    /// All texts, one after another, and where each ends.
+    tokens: Vec<u32>,
+    ends: Vec<usize>,
+    /// The number of the n-gram that begins at each token.
     numbers: Vec<u32>,
     order: usize,
     distinct: usize,
     known: Vocabulary,
 }
 
-impl<'a> Grams<'a> {
-    /// Single tokens, which are below `distinct`.
-    pub fn new(texts: Vec<&'a [u32]>, distinct: usize) -> Result<Self, Error> {
-        let mut numbers = vec![];
-        let count: usize = texts.iter().map(|text| text.len()).sum();
-        numbers.try_reserve(count).map_err(|_| Error::Memory(count.saturating_mul(size_of::<u32>())))?;
-        for text in &texts {
-            numbers.extend_from_slice(text);
+impl Grams {
+    /// Takes texts up, as single tokens, which are below `distinct`.
+    pub fn read<'a>(&mut self, texts: impl Iterator<Item = &'a [u32]> + Clone, distinct: usize) -> Result<(), Error> {
+        let count: usize = texts.clone().map(<[u32]>::len).sum();
+        for tokens in [&mut self.tokens, &mut self.numbers] {
+            tokens.clear();
+            tokens.try_reserve(count).map_err(|_| Error::Memory(count.saturating_mul(size_of::<u32>())))?;
+            texts.clone().for_each(|text| tokens.extend_from_slice(text));
         }
-        Ok(Self { texts, numbers, order: 1, distinct, known: Vocabulary::default() })
+        let mut end = 0;
+        self.ends.clear();
+        self.ends.extend(texts.map(|text| (end += text.len(), end).1));
+        (self.order, self.distinct) = (1, distinct);
+        Ok(())
     }
 
     /// Makes all of them longer by a token.
     pub fn lengthen(&mut self, ticker: &Ticker<'_>) -> Result<(), Error> {
         self.known.clear();
         let mut start = 0;
-        for text in &self.texts {
-            let numbers = &mut self.numbers[start..start + text.len()];
-            for (number, last) in numbers.iter_mut().zip(text.get(self.order..).unwrap_or_default()) {
-                *number = self.known.number_of_integer(key(*number, *last));
+        for &end in &self.ends {
+            let last = self.tokens[start..end].get(self.order..).unwrap_or_default();
+            for (numbers, last) in self.numbers[start..end].chunks_mut(RUN).zip(last.chunks(RUN)) {
+                for (number, &last) in numbers.iter_mut().zip(last) {
+                    *number = self.known.number_of_integer(key(*number, last));
+                }
+                ticker.tick(8 * last.len())?;
             }
-            start += text.len();
-            ticker.tick(8 * text.len())?;
+            start = end;
         }
         self.order += 1;
         self.distinct = self.known.len();
@@ -63,11 +75,10 @@ impl<'a> Grams<'a> {
 
     /// The n-grams of each text.
     pub fn of_texts(&self) -> impl Iterator<Item = &[u32]> {
-        let mut rest = &self.numbers[..];
-        self.texts.iter().map(move |text| {
-            let (numbers, after) = rest.split_at(text.len());
-            rest = after;
-            &numbers[..(text.len() + 1).saturating_sub(self.order)]
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| {
+            let count = (end - start + 1).saturating_sub(self.order);
+            &self.numbers[start..start + count]
         })
     }
 }

@@ -23,7 +23,6 @@ pub mod ngrams;
 pub mod nltk;
 pub mod pairwise;
 pub mod prefix;
-pub mod punctuation;
 pub mod resample;
 pub mod rouge;
 pub mod scripts;
@@ -46,7 +45,7 @@ use crate::error::Error;
 use crate::exact::Exact;
 use crate::input::zeros;
 use crate::parallel::{Ticker, Watch, for_each};
-use tokens::{Pair, Pairs};
+use tokens::{Pair, Pairs, Reader};
 
 /// What is scored: one pair, or the sum of many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +77,16 @@ pub trait Metric: Sync {
     {
         Cow::Borrowed(self)
     }
+    /// The option that needs strings, if there is one.
+    fn wants_strings(&self) -> Option<&'static str> {
+        None
+    }
+    /// The score, as its users know it, that belongs to a ratio of 1.
+    fn scale(&self) -> f64 {
+        1.0
+    }
     /// Cuts a string into tokens.
-    fn read(&self, text: &str, pair: &mut Pair);
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>);
     /// Counts a pair.
     fn count(
         &self,
@@ -113,6 +120,9 @@ pub trait Metric: Sync {
     }
 }
 
+/// sacrebleu tells its metrics on this scale.
+pub const PERCENT: f64 = 100.0;
+
 /// About how many numbers of other losses take as long as a byte of text.
 pub const WORK_PER_BYTE: usize = 8;
 /// How many pairs a thread takes at once.
@@ -125,7 +135,7 @@ pub fn statistics<M: Metric>(metric: &M, pairs: &Pairs, watch: &Watch<'_>) -> Re
         (&mut rows, metric.width()),
         pairs,
         watch,
-        |text, pair| metric.read(text, pair),
+        |text, reader| metric.read(text, reader),
         |pair, row, scratch, ticker| metric.count(pair, row, scratch, ticker),
     )?;
     Ok(rows)
@@ -136,7 +146,7 @@ fn for_each_pair<T: Send, S: Default>(
     (items, width): (&mut [T], usize),
     pairs: &Pairs,
     watch: &Watch<'_>,
-    read: impl Fn(&str, &mut Pair) + Sync,
+    read: impl Fn(&str, &mut Reader<'_, '_>) + Sync,
     count: impl Fn(&Pair, &mut [T], &mut S, &Ticker<'_>) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let runs = items.chunks_mut(RUN * width).enumerate();
@@ -144,7 +154,7 @@ fn for_each_pair<T: Send, S: Default>(
     let scratch = || Ok((Pair::default(), S::default()));
     for_each(runs, work, watch, scratch, |(run, items), (pair, scratch), ticker| {
         for (offset, items) in items.chunks_mut(width).enumerate() {
-            pairs.read(run * RUN + offset, &read, pair);
+            pairs.read(run * RUN + offset, &read, pair, ticker)?;
             count(pair, items, scratch, ticker)?;
             ticker.tick(WORK_PER_BYTE * pair.len())?;
         }

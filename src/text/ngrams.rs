@@ -9,9 +9,10 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, u64x4};
 
+use super::grams::{Counts, Grams};
 use super::strips::{Masks, ROWS, WIDE, WORDS, WideMasks, grow};
-use super::vocabulary::Vocabulary;
 use crate::error::Error;
+use crate::parallel::Ticker;
 use crate::simd::level;
 
 /// Up to here bits are faster.
@@ -33,12 +34,13 @@ pub fn clipped_matches<'a>(
     distinct: usize,
     matches: &mut [i64],
     scratch: &mut Scratch,
+    ticker: &Ticker<'_>,
 ) -> Result<(), Error> {
     if (ROWS + 1..=WIDE).contains(&hypothesis.len()) && matches.len() <= WIDE_ORDERS {
         matches.fill(0);
-        return wide_clipped_matches(hypothesis, &references, distinct, matches, &mut scratch.wide);
+        return wide_clipped_matches(hypothesis, &references, distinct, matches, &mut scratch.wide, ticker);
     }
-    let taken = scratch.take(hypothesis, references, distinct, matches.len())?;
+    let taken = scratch.take(hypothesis, references, distinct, matches.len(), ticker)?;
     count(taken, matches);
     Ok(())
 }
@@ -51,9 +53,10 @@ pub fn clipped_matches_of_beginnings<'a>(
     distinct: usize,
     orders: usize,
     scratch: &mut Scratch,
+    ticker: &Ticker<'_>,
     mut each: impl FnMut(usize, &[i64]),
 ) -> Result<(), Error> {
-    let taken = scratch.take(hypothesis, references, distinct, orders)?;
+    let taken = scratch.take(hypothesis, references, distinct, orders, ticker)?;
     let mut matches = [0; MOST_ORDERS];
     let matches = &mut matches[..orders];
     for row in 0..hypothesis.len() {
@@ -76,13 +79,14 @@ impl Scratch {
         references: impl Iterator<Item = &'a [u32]> + Clone,
         distinct: usize,
         orders: usize,
+        ticker: &Ticker<'_>,
     ) -> Result<&[u64], Error> {
         self.taken.clear();
         grow(&mut self.taken, hypothesis.len().div_ceil(ROWS) * orders)?;
         if hypothesis.len() <= LONGEST_OF_BITS {
-            self.bits.take(hypothesis, &references, distinct, orders, &mut self.taken)?;
+            self.bits.take(hypothesis, &references, distinct, orders, &mut self.taken, ticker)?;
         } else {
-            self.numbers.take(hypothesis, references, distinct, orders, &mut self.taken);
+            self.numbers.take(hypothesis, references, distinct, orders, &mut self.taken, ticker)?;
         }
         Ok(&self.taken)
     }
@@ -119,6 +123,7 @@ impl Bits {
         distinct: usize,
         orders: usize,
         taken: &mut [u64],
+        ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         self.masks.reserve(distinct)?;
         self.edges.clear();
@@ -140,8 +145,10 @@ impl Bits {
                         3..=9 => strip::<9>(masks, reference, of_reference, used),
                         _ => strip::<32>(masks, reference, of_reference, used),
                     }
+                    ticker.tick(reference.len())?;
                 }
-            });
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -203,14 +210,17 @@ fn wide_clipped_matches<'a>(
     distinct: usize,
     matches: &mut [i64],
     masks: &mut WideMasks,
+    ticker: &Ticker<'_>,
 ) -> Result<(), Error> {
     let mut used = [[0; WORDS]; WIDE_ORDERS];
     let place = |row| (row % WORDS, row / WORDS);
     masks.with(hypothesis, distinct, place, |masks| {
         for reference in references.clone() {
             dispatch!(level(), simd => take_all(simd, masks, reference, &mut used));
+            ticker.tick(reference.len())?;
         }
-    })?;
+        Ok(())
+    })??;
     for (matches, used) in matches.iter_mut().zip(used) {
         *matches = used.iter().map(|word| i64::from(word.count_ones())).sum();
     }
@@ -255,12 +265,10 @@ const FIRST: [[u64; WORDS]; 1 << WORDS] = {
 
 #[derive(Default)]
 struct Numbers {
-    known: Vocabulary,
-    /// The number of the n-gram that begins at each token, text after text.
-    grams: Vec<u32>,
+    grams: Grams,
     /// Of each n-gram: how often it may still match, and how often it was seen in the reference under way.
     left: Vec<u32>,
-    seen: Vec<u32>,
+    seen: Counts,
 }
 
 impl Numbers {
@@ -271,87 +279,46 @@ impl Numbers {
         distinct: usize,
         orders: usize,
         taken: &mut [u64],
-    ) {
-        let texts = std::iter::once(hypothesis).chain(references);
-        self.grams.clear();
-        texts.clone().for_each(|tokens| self.grams.extend_from_slice(tokens));
-        let mut distinct = distinct;
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        self.grams.read(std::iter::once(hypothesis).chain(references), distinct)?;
         for shorter in 0..orders {
             if shorter > 0 {
-                distinct = self.lengthen(texts.clone(), shorter);
+                self.grams.lengthen(ticker)?;
+            }
+            self.left.clear();
+            grow(&mut self.left, self.grams.distinct())?;
+            self.seen.reserve(self.grams.distinct())?;
+            let mut texts = self.grams.of_texts();
+            let hypothesis = texts.next().unwrap_or_default();
+            for reference in texts {
+                self.seen.each(reference, |gram, count| self.left[gram] = self.left[gram].max(count));
+                ticker.tick(reference.len())?;
             }
             let mut any = false;
-            self.matches(texts.clone(), shorter + 1, distinct, |start| {
-                let row = start + shorter;
-                taken[row / ROWS * orders + shorter] |= 1 << (row % ROWS);
-                any = true;
-            });
+            for (start, &gram) in hypothesis.iter().enumerate() {
+                let left = &mut self.left[gram as usize];
+                if *left > 0 {
+                    *left -= 1;
+                    let row = start + shorter;
+                    taken[row / ROWS * orders + shorter] |= 1 << (row % ROWS);
+                    any = true;
+                }
+            }
+            ticker.tick(hypothesis.len())?;
             if !any {
                 // A longer n-gram that matches would begin with one that does.
-                return;
+                break;
             }
         }
-    }
-
-    /// Makes n-grams of `shorter` tokens longer by one, and says how many different ones there are.
-    fn lengthen<'a>(&mut self, texts: impl Iterator<Item = &'a [u32]>, shorter: usize) -> usize {
-        self.known.clear();
-        let mut grams = &mut self.grams[..];
-        let mut distinct = 0;
-        for tokens in texts {
-            let (of_text, rest) = grams.split_at_mut(tokens.len());
-            for (gram, last) in of_text.iter_mut().zip(tokens.get(shorter..).unwrap_or_default()) {
-                let key = u64::from(*gram) << 32 | u64::from(*last);
-                *gram = self.known.number_of_integer(key);
-                distinct = distinct.max(*gram as usize + 1);
-            }
-            grams = rest;
-        }
-        distinct
-    }
-
-    /// Says where n-grams begin that match, and whose numbers are below `distinct`; the first text is the hypothesis.
-    fn matches<'a>(
-        &mut self,
-        mut texts: impl Iterator<Item = &'a [u32]>,
-        order: usize,
-        distinct: usize,
-        mut each: impl FnMut(usize),
-    ) {
-        for counts in [&mut self.left, &mut self.seen] {
-            counts.clear();
-            counts.resize(distinct, 0);
-        }
-        let mut rest = &self.grams[..];
-        let mut next = |tokens: &[u32]| {
-            let (of_text, after) = rest.split_at(tokens.len());
-            rest = after;
-            &of_text[..(tokens.len() + 1).saturating_sub(order)]
-        };
-        let hypothesis = texts.next().map_or(&[][..], &mut next);
-        for reference in texts.map(&mut next) {
-            for &gram in reference {
-                let seen = &mut self.seen[gram as usize];
-                *seen += 1;
-                self.left[gram as usize] = self.left[gram as usize].max(*seen);
-            }
-            for &gram in reference {
-                self.seen[gram as usize] = 0;
-            }
-        }
-        for (start, &gram) in hypothesis.iter().enumerate() {
-            let left = &mut self.left[gram as usize];
-            if *left > 0 {
-                *left -= 1;
-                each(start);
-            }
-        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::ticking;
 
     /// By the definition: every n-gram of the hypothesis against every text.
     fn defined(hypothesis: &[u32], references: &[Vec<u32>], order: usize) -> i64 {
@@ -368,37 +335,40 @@ mod tests {
 
     #[test]
     fn both_ways_count_what_the_definition_does() {
-        let mut state = 1u64;
-        let mut random = move |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
-        let mut bits = Bits::default();
-        let mut wide = WideMasks::default();
-        let mut numbers = Numbers::default();
-        for case in 0..600 {
-            let distinct = 1 + random([2, 4, 40][case % 3]);
-            let longest = if case % 10 == 0 { 260 } else { 67 };
-            let mut text = || (0..random(longest)).map(|_| random(distinct) as u32).collect::<Vec<u32>>();
-            let hypothesis = text();
-            let references: Vec<Vec<u32>> = (0..=case % 4).map(|_| text()).collect();
-            let all = references.iter().map(Vec::as_slice);
-            for orders in [1, 2, 3, 4, 6, 9, 12] {
-                let expected: Vec<i64> = (1..=orders).map(|order| defined(&hypothesis, &references, order)).collect();
-                let mut matches = vec![0; orders];
-                let room = vec![0; hypothesis.len().div_ceil(ROWS) * orders];
-                let mut of_bits = room.clone();
-                bits.take(&hypothesis, &all, distinct, orders, &mut of_bits).unwrap();
-                count(&of_bits, &mut matches);
-                assert_eq!(matches, expected, "bits, case {case}");
-                if orders <= WIDE_ORDERS && hypothesis.len() <= WIDE {
-                    wide_clipped_matches(&hypothesis, &all, distinct, &mut matches, &mut wide).unwrap();
-                    assert_eq!(matches, expected, "wide, case {case}");
+        ticking(|ticker| {
+            let mut state = 1u64;
+            let mut random = move |below: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % below
+            };
+            let mut bits = Bits::default();
+            let mut wide = WideMasks::default();
+            let mut numbers = Numbers::default();
+            for case in 0..600 {
+                let distinct = 1 + random([2, 4, 40][case % 3]);
+                let longest = if case % 10 == 0 { 260 } else { 67 };
+                let mut text = || (0..random(longest)).map(|_| random(distinct) as u32).collect::<Vec<u32>>();
+                let hypothesis = text();
+                let references: Vec<Vec<u32>> = (0..=case % 4).map(|_| text()).collect();
+                let all = references.iter().map(Vec::as_slice);
+                for orders in [1, 2, 3, 4, 6, 9, 12] {
+                    let expected: Vec<i64> =
+                        (1..=orders).map(|order| defined(&hypothesis, &references, order)).collect();
+                    let mut matches = vec![0; orders];
+                    let room = vec![0; hypothesis.len().div_ceil(ROWS) * orders];
+                    let mut of_bits = room.clone();
+                    bits.take(&hypothesis, &all, distinct, orders, &mut of_bits, ticker).unwrap();
+                    count(&of_bits, &mut matches);
+                    assert_eq!(matches, expected, "bits, case {case}");
+                    if orders <= WIDE_ORDERS && hypothesis.len() <= WIDE {
+                        wide_clipped_matches(&hypothesis, &all, distinct, &mut matches, &mut wide, ticker).unwrap();
+                        assert_eq!(matches, expected, "wide, case {case}");
+                    }
+                    let mut of_numbers = room;
+                    numbers.take(&hypothesis, all.clone(), distinct, orders, &mut of_numbers, ticker).unwrap();
+                    assert_eq!(of_numbers, of_bits, "numbers, case {case}");
                 }
-                let mut of_numbers = room;
-                numbers.take(&hypothesis, all.clone(), distinct, orders, &mut of_numbers);
-                assert_eq!(of_numbers, of_bits, "numbers, case {case}");
             }
-        }
+        });
     }
 }

@@ -19,7 +19,7 @@
 
 use super::bleu::{Bleu, exp};
 use super::ngrams;
-use super::tokens::Pair;
+use super::tokens::{Pair, Reader};
 use super::{Level, Metric};
 use crate::error::Error;
 use crate::exact::Exact;
@@ -64,11 +64,6 @@ impl NltkBleu {
         }
         let bleu = Bleu::new(weights.len() as i64 + 1, "none", None, tokenize, lowercase)?;
         Ok(Self { weights, method: method as u32, epsilon, alpha, k, bleu })
-    }
-
-    /// Whether an option needs strings.
-    pub fn lowercase(&self) -> bool {
-        self.bleu.lowercase()
     }
 
     /// Makes all totals of a row of BLEU at least 1.
@@ -128,8 +123,12 @@ impl Metric for NltkBleu {
         self.bleu.width()
     }
 
-    fn read(&self, text: &str, pair: &mut Pair) {
-        self.bleu.read(text, pair);
+    fn wants_strings(&self) -> Option<&'static str> {
+        self.bleu.wants_strings()
+    }
+
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
+        self.bleu.read(text, reader);
     }
 
     fn count(

@@ -79,8 +79,12 @@ pub fn matrices<M: Pairwise>(
     let scratch = || Ok((Pair::default(), Index::default()));
     for_each_in_parts(items.into_iter(), runs, work, watch, scratch, |(group, scores), (texts, index), ticker| {
         let (of_hypotheses, of_references) = group;
-        let read = |text: &str, pair: &mut Pair| metric.read(text, pair);
-        read_all([(references, of_references.clone()), (hypotheses, of_hypotheses.clone())], read, texts, ticker)?;
+        read_all(
+            [(references, of_references.clone()), (hypotheses, of_hypotheses.clone())],
+            |text, reader| metric.read(text, reader),
+            texts,
+            ticker,
+        )?;
         let texts = &*texts;
         let references: Vec<Text<'_>> = (0..of_references.len()).map(|index| texts.text(index)).collect();
         index.build(metric, &references, texts.distinct(), ticker)?;
@@ -159,8 +163,8 @@ impl Index {
         self.orders.clear();
         self.parts.clear();
         for (part, orders) in metric.orders().into_iter().enumerate() {
-            let texts = references.iter().map(|&text| metric.part(text, part)).collect();
-            let mut grams = Grams::new(texts, distinct)?;
+            let mut grams = Grams::default();
+            grams.read(references.iter().map(|&text| metric.part(text, part)), distinct)?;
             let mut known = vec![];
             for order in 1..=*orders.end() {
                 if order > 1 {
@@ -178,7 +182,7 @@ impl Index {
 }
 
 impl Order {
-    fn new(grams: &Grams<'_>) -> Result<Self, Error> {
+    fn new(grams: &Grams) -> Result<Self, Error> {
         let mut counts = Counts::default();
         counts.reserve(grams.distinct())?;
         let mut noted = vec![];

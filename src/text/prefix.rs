@@ -63,7 +63,7 @@ pub fn rewards<M: Prefixes>(
     let runs = rewards.chunks_mut(RUN).enumerate();
     for_each(runs, work, watch, scratch, |(run, rewards), (pair, scratch), ticker| {
         for (offset, rewards) in rewards.iter_mut().enumerate() {
-            pairs.read(run * RUN + offset, |text, pair| metric.read(text, pair), pair);
+            pairs.read(run * RUN + offset, |text, reader| metric.read(text, reader), pair, ticker)?;
             let steps = pair.hypothesis().tokens().len();
             let mut rows = zeros::<i64>(steps.saturating_mul(width))?;
             metric.count_prefixes(pair, &mut rows, scratch, ticker)?;
@@ -89,9 +89,9 @@ impl Prefixes for Bleu {
         pair: &Pair,
         rows: &mut [i64],
         scratch: &mut Self::Scratch,
-        _: &Ticker<'_>,
+        ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let orders = self.width() / 2 - 1;
+        let orders = self.max_order();
         let (hypothesis, references) = (pair.hypothesis().tokens(), pair.references().map(Text::tokens));
         let width = self.width();
         let each = |step: usize, matches: &[i64]| {
@@ -99,7 +99,7 @@ impl Prefixes for Bleu {
             row[2..2 + orders].copy_from_slice(matches);
             self.lengths(step + 1, references.clone().map(<[u32]>::len), row);
         };
-        clipped_matches_of_beginnings(hypothesis, references.clone(), pair.distinct(), orders, scratch, each)
+        clipped_matches_of_beginnings(hypothesis, references.clone(), pair.distinct(), orders, scratch, ticker, each)
     }
 }
 
@@ -130,7 +130,15 @@ impl Prefixes for Rouge {
                     let references = std::iter::once(reference);
                     let each = |step: usize, matches: &[i64]| each(step, matches[order - 1]);
                     let scratch = &mut scratch.ngrams;
-                    clipped_matches_of_beginnings(hypothesis, references, pair.distinct(), order, scratch, each)?;
+                    clipped_matches_of_beginnings(
+                        hypothesis,
+                        references,
+                        pair.distinct(),
+                        order,
+                        scratch,
+                        ticker,
+                        each,
+                    )?;
                 }
                 Variant::Subsequence => {
                     let scratch = &mut scratch.subsequence;
@@ -180,7 +188,7 @@ impl Prefixes for Chrf {
         pair: &Pair,
         rows: &mut [i64],
         scratch: &mut Self::Scratch,
-        _: &Ticker<'_>,
+        ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         if self.word_order > 0 {
             let message = "word_order is not 0, and prefixes are those of the characters: expected 0";
@@ -198,7 +206,15 @@ impl Prefixes for Chrf {
                 }
             };
             let references = std::iter::once(reference);
-            clipped_matches_of_beginnings(hypothesis, references, pair.distinct(), self.char_order, ngrams, each)?;
+            clipped_matches_of_beginnings(
+                hypothesis,
+                references,
+                pair.distinct(),
+                self.char_order,
+                ngrams,
+                ticker,
+                each,
+            )?;
         }
         Ok(())
     }
@@ -210,7 +226,7 @@ impl Prefixes for Gleu {
         pair: &Pair,
         rows: &mut [i64],
         scratch: &mut Self::Scratch,
-        _: &Ticker<'_>,
+        ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         let hypothesis = pair.hypothesis().tokens();
         for reference in pair.references().map(Text::tokens) {
@@ -224,7 +240,15 @@ impl Prefixes for Gleu {
                 }
             };
             let references = std::iter::once(reference);
-            clipped_matches_of_beginnings(hypothesis, references, pair.distinct(), self.max_order, scratch, each)?;
+            clipped_matches_of_beginnings(
+                hypothesis,
+                references,
+                pair.distinct(),
+                self.max_order,
+                scratch,
+                ticker,
+                each,
+            )?;
         }
         Ok(())
     }
@@ -250,7 +274,7 @@ impl Prefixes for Answers {
         pair: &Pair,
         rows: &mut [i64],
         scratch: &mut Self::Scratch,
-        _: &Ticker<'_>,
+        ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         let hypothesis = pair.hypothesis().tokens();
         for (index, reference) in pair.references().map(Text::tokens).enumerate() {
@@ -264,7 +288,7 @@ impl Prefixes for Answers {
                 }
             };
             let references = std::iter::once(reference);
-            clipped_matches_of_beginnings(hypothesis, references, pair.distinct(), 1, scratch, each)?;
+            clipped_matches_of_beginnings(hypothesis, references, pair.distinct(), 1, scratch, ticker, each)?;
         }
         Ok(())
     }

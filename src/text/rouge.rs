@@ -16,7 +16,7 @@ use super::stem::{STEMS, Stems};
 use super::strips::grow;
 use super::subsequence;
 use super::tokenize::read_alphanumeric;
-use super::tokens::{Pair, Pairs, Text};
+use super::tokens::{Pair, Pairs, Reader, Text};
 use super::{Level, Metric, for_each_pair};
 use crate::error::Error;
 use crate::exact::Exact;
@@ -202,11 +202,6 @@ impl Rouge {
         Ok(Self { several, ..self })
     }
 
-    /// Whether an option needs strings.
-    pub fn stem(&self) -> bool {
-        self.words == Words::Ascii { stem: true }
-    }
-
     /// What is told of the counts.
     pub fn measure(&self) -> Measure {
         self.measure
@@ -226,6 +221,16 @@ pub struct Scratch {
     marks: Vec<bool>,
     /// How often each token may still count in the hypothesis and in the reference; all 0 between uses.
     left: Vec<[u32; 2]>,
+}
+
+/// Reads a text line by line.
+fn by_lines(text: &str, reader: &mut Reader<'_, '_>, mut read: impl FnMut(&str, &mut Reader<'_, '_>)) {
+    for (index, line) in text.split('\n').enumerate() {
+        if index > 0 {
+            reader.end_line();
+        }
+        read(line, reader);
+    }
 }
 
 impl Metric for Rouge {
@@ -252,31 +257,26 @@ impl Metric for Rouge {
         self.with_width(WIDTH * pairs.most_references()).unwrap_or(Cow::Borrowed(self))
     }
 
-    fn read(&self, text: &str, pair: &mut Pair) {
-        if self.words == Words::Unicode {
-            let mut buffer = std::mem::take(&mut pair.buffer);
-            for (index, line) in text.split('\n').enumerate() {
-                if index > 0 {
-                    pair.end_line();
-                }
-                scripts::words(line, &mut buffer, |token| pair.token(token));
+    fn wants_strings(&self) -> Option<&'static str> {
+        (self.words == Words::Ascii { stem: true }).then_some("stem is True")
+    }
+
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
+        let mut read_ascii = |mut stems: Option<&mut Stems>| match self.variant {
+            Variant::Summary => {
+                by_lines(text, reader, |line, reader| read_alphanumeric(line, stems.as_deref_mut(), reader));
             }
-            pair.buffer = buffer;
-            return;
-        }
-        let mut read = |stems: Option<&mut Stems>| {
-            if self.variant != Variant::Summary {
-                return read_alphanumeric(text, stems, pair);
-            }
-            let mut stems = stems;
-            for (index, line) in text.split('\n').enumerate() {
-                if index > 0 {
-                    pair.end_line();
-                }
-                read_alphanumeric(line, stems.as_deref_mut(), pair);
-            }
+            _ => read_alphanumeric(text, stems, reader),
         };
-        if self.stem() { STEMS.with_borrow_mut(|stems| read(Some(stems))) } else { read(None) }
+        match self.words {
+            Words::Ascii { stem: true } => STEMS.with_borrow_mut(|stems| read_ascii(Some(stems))),
+            Words::Ascii { stem: false } => read_ascii(None),
+            Words::Unicode => {
+                let mut buffer = std::mem::take(&mut reader.buffer);
+                by_lines(text, reader, |line, reader| scripts::words(line, &mut buffer, |token| reader.token(token)));
+                reader.buffer = buffer;
+            }
+        }
     }
 
     fn count(
@@ -298,7 +298,7 @@ impl Metric for Rouge {
                     let mut matches = [0; LONGEST];
                     let matches = &mut matches[..order];
                     let (hypothesis, references) = (hypothesis.tokens(), std::iter::once(reference.tokens()));
-                    clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams)?;
+                    clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams, ticker)?;
                     matches[order - 1]
                 }
                 Variant::Subsequence => {

@@ -226,12 +226,7 @@ fn strip(masks: &Masks, columns: &[u32], carries: &mut [u64], mut each: impl FnM
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parallel::{Watch, for_each};
-
-    /// Runs `body` once, with a ticker.
-    fn ticking(body: impl Fn(&Ticker<'_>) + Sync) {
-        for_each(0..1usize, 0, &Watch::never(), || Ok(()), |_, (), ticker| (body(ticker), Ok(())).1).unwrap();
-    }
+    use crate::parallel::ticking;
 
     fn table(rows: &[u32], columns: &[u32]) -> Vec<Vec<usize>> {
         let mut table = vec![vec![0; columns.len() + 1]; rows.len() + 1];

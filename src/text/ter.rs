@@ -8,8 +8,8 @@
 
 use super::shifts;
 use super::tercom::Tercom;
-use super::tokens::{Pair, Text};
-use super::{Level, Metric};
+use super::tokens::{Pair, Reader, Text};
+use super::{Level, Metric, PERCENT};
 use crate::error::Error;
 use crate::parallel::Ticker;
 
@@ -27,11 +27,6 @@ impl Ter {
     pub fn new(tokenizer: Tercom) -> Self {
         Self { tokenizer }
     }
-
-    /// What asks for strings.
-    pub fn wants_strings(&self) -> Option<&'static str> {
-        self.tokenizer.wants_strings()
-    }
 }
 
 /// The length that a row tells of.
@@ -48,20 +43,28 @@ impl Metric for Ter {
     }
 
     /// sacrebleu cuts references twice, and the second time finds possessives before full stops that the first has cut off.
-    fn read(&self, text: &str, pair: &mut Pair) {
-        let mut buffer = std::mem::take(&mut pair.buffer);
-        if pair.reads_reference() && self.tokenizer.normalized {
+    fn wants_strings(&self) -> Option<&'static str> {
+        self.tokenizer.wants_strings()
+    }
+
+    fn scale(&self) -> f64 {
+        PERCENT
+    }
+
+    fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
+        let mut buffer = std::mem::take(&mut reader.buffer);
+        if reader.reads_reference() && self.tokenizer.normalized {
             let mut cut = vec![];
             self.tokenizer.tokens(text, &mut buffer, |token| {
                 cut.extend_from_slice(token);
                 cut.push(b' ');
             });
             let cut = String::from_utf8(cut).expect("a text is cut between characters");
-            self.tokenizer.tokens(&cut, &mut buffer, |token| pair.token(token));
+            self.tokenizer.tokens(&cut, &mut buffer, |token| reader.token(token));
         } else {
-            self.tokenizer.tokens(text, &mut buffer, |token| pair.token(token));
+            self.tokenizer.tokens(text, &mut buffer, |token| reader.token(token));
         }
-        pair.buffer = buffer;
+        reader.buffer = buffer;
     }
 
     fn count(

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::separate;
 use super::spans::{Rule, Spans};
 use super::stem::{Stems, stem};
-use super::tokens::Pair;
+use super::tokens::Reader;
 use super::vocabulary::Short;
 
 /// How BLEU cuts a text.
@@ -57,20 +57,20 @@ impl Tokenizer {
     }
 
     /// Reads the tokens of a text, without the whitespace at its end, as BLEU does.
-    pub fn read(self, text: &str, pair: &mut Pair) {
+    pub fn read(self, text: &str, reader: &mut Reader<'_, '_>) {
         let rule = match self {
             Self::Mteval13a => Rule::Mteval13a,
             Self::None => Rule::Words,
-            Self::Char => return characters(text, |token| pair.token(token)),
-            Self::International => return separate::international(trim_end(text), &mut |token| pair.token(token)),
-            Self::Chinese => return separate::chinese(text, &mut |token| pair.token(token)),
+            Self::Char => return characters(text, |token| reader.token(token)),
+            Self::International => return separate::international(trim_end(text), &mut |token| reader.token(token)),
+            Self::Chinese => return separate::chinese(text, &mut |token| reader.token(token)),
         };
-        let mut spans = std::mem::take(&mut pair.spans);
+        let mut spans = std::mem::take(&mut reader.spans);
         let text = find(rule, text, &mut spans);
         for (start, end) in spans.iter() {
-            pair.token_within(text.as_bytes(), start, end);
+            reader.token_within(text.as_bytes(), start, end);
         }
-        pair.spans = spans;
+        reader.spans = spans;
     }
 }
 
@@ -215,24 +215,24 @@ pub fn all_characters(text: &str, mut token: impl FnMut(&[u8])) {
 
 /// rouge-score's tokens: runs of ASCII letters and digits of the text in lower case; with `stems`, those of more than three
 /// letters are stemmed.
-pub fn read_alphanumeric(text: &str, mut stems: Option<&mut Stems>, pair: &mut Pair) {
-    let mut spans = std::mem::take(&mut pair.spans);
+pub fn read_alphanumeric(text: &str, mut stems: Option<&mut Stems>, reader: &mut Reader<'_, '_>) {
+    let mut spans = std::mem::take(&mut reader.spans);
     let text = find(Rule::Alphanumeric, text, &mut spans);
     let text = text.as_bytes();
     for (start, end) in spans.iter() {
         match (Short::of(text, start, end).map(Short::lowercase), &mut stems) {
-            (Some(token), None) => pair.short(token),
-            (Some(token), Some(stems)) => pair.short(stems.of(token)),
+            (Some(token), None) => reader.short(token),
+            (Some(token), Some(stems)) => reader.short(stems.of(token)),
             (None, stems) => {
                 let mut token = text[start..end].to_ascii_lowercase();
                 if stems.is_some() {
                     stem(&mut token);
                 }
-                pair.token(&token);
+                reader.token(&token);
             }
         }
     }
-    pair.spans = spans;
+    reader.spans = spans;
 }
 
 /// The same tokens as strings.
@@ -288,11 +288,10 @@ pub(super) fn whitespace(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::tokens::spelled;
 
     fn cut(tokenizer: Tokenizer, text: &str) -> Vec<String> {
-        let mut pair = Pair::default();
-        tokenizer.read(text, &mut pair);
-        pair.spelled()
+        spelled(|reader| tokenizer.read(text, reader))
     }
 
     fn collect(read: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<String> {
@@ -348,10 +347,9 @@ mod tests {
     #[test]
     fn rouge_keeps_ascii_letters_and_digits() {
         let read = |text: &str, stems: bool| {
-            let mut pair = Pair::default();
-            read_alphanumeric(text, stems.then(Stems::default).as_mut(), &mut pair);
-            assert_eq!(alphanumeric(text, stems), pair.spelled());
-            pair.spelled()
+            let tokens = spelled(|reader| read_alphanumeric(text, stems.then(Stems::default).as_mut(), reader));
+            assert_eq!(alphanumeric(text, stems), tokens);
+            tokens
         };
         assert_eq!(read("The CAF\u{c9}s_are 2nd!", false), ["the", "caf", "s", "are", "2nd"]);
         assert_eq!(read("\u{212a}elvin \u{130}zmir \u{43c}\u{438}\u{440}", false), ["kelvin", "i", "zmir"]);

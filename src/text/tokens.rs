@@ -3,7 +3,7 @@
 //! Only equality of tokens counts, and only within one pair, so every pair has numbers of its own, given in the order of
 //! first appearance. Strings and token ids take the same way: a token is its bytes.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use super::WORK_PER_BYTE;
@@ -76,7 +76,8 @@ impl Texts {
         matches!(self, Self::Ids(_))
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// How many bytes all of them have.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Strings(arena) => arena.items.len(),
             Self::Ids(arena) => size_of_val(&arena.items[..]),
@@ -84,14 +85,21 @@ impl Texts {
     }
 
     /// Lets `pair` take up one text.
-    fn read(&self, index: usize, read: impl FnOnce(&str, &mut Pair), pair: &mut Pair) {
+    fn read(
+        &self,
+        index: usize,
+        read: impl FnOnce(&str, &mut Reader<'_, '_>),
+        pair: &mut Pair,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        let mut reader = Reader::new(pair, ticker);
         match self {
-            Self::Strings(arena) => read(arena.text(index), pair),
-            Self::Ids(arena) => {
-                pair.ids(arena.text(index));
-            }
+            Self::Strings(arena) => read(arena.text(index), &mut reader),
+            Self::Ids(arena) => reader.ids(arena.text(index)),
         }
+        reader.outcome?;
         pair.end_text();
+        Ok(())
     }
 }
 
@@ -138,8 +146,14 @@ impl TextSets {
         first..self.ends[set]
     }
 
-    fn read(&self, set: usize, read: impl Fn(&str, &mut Pair), pair: &mut Pair) {
-        self.range(set).for_each(|text| self.texts.read(text, &read, pair));
+    fn read(
+        &self,
+        set: usize,
+        read: impl Fn(&str, &mut Reader<'_, '_>),
+        pair: &mut Pair,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
+        self.range(set).try_for_each(|text| self.texts.read(text, &read, pair, ticker))
     }
 }
 
@@ -214,24 +228,27 @@ impl Pairs {
 
     /// Reads one of them into a `pair` that has read none but of these; `read` cuts a string into tokens. References that
     /// the pair holds already are not read again.
-    pub fn read(&self, index: usize, read: impl Fn(&str, &mut Pair), pair: &mut Pair) {
+    pub fn read(
+        &self,
+        index: usize,
+        read: impl Fn(&str, &mut Reader<'_, '_>),
+        pair: &mut Pair,
+        ticker: &Ticker<'_>,
+    ) -> Result<(), Error> {
         let set = index / self.rollouts;
         if pair.set == Some(set) {
             pair.drop_hypothesis();
         } else {
             pair.clear();
-            self.references.read(set, &read, pair);
+            self.references.read(set, &read, pair, ticker)?;
             pair.set = Some(set);
         }
-        self.hypotheses.read(index, &read, pair);
+        self.hypotheses.read(index, &read, pair, ticker)
     }
 
-    /// Reads all texts, references before hypotheses, so that equal tokens of any two have the same number.
-    pub fn read_all(&self, read: impl Fn(&str, &mut Pair), ticker: &Ticker<'_>) -> Result<Pair, Error> {
-        let mut all = Pair::default();
-        let parts = [&self.references.texts, &self.hypotheses].map(|texts| (texts, 0..texts.len()));
-        read_all(parts, read, &mut all, ticker)?;
-        Ok(all)
+    /// The references, and the hypotheses.
+    pub fn sides(&self) -> [&Texts; 2] {
+        [&self.references.texts, &self.hypotheses]
     }
 
     /// Which references each set has.
@@ -240,10 +257,10 @@ impl Pairs {
     }
 }
 
-/// Reads some texts and then others into `all`, so that equal tokens of any two have the same number.
-pub fn read_all(
-    parts: [(&Texts, Range<usize>); 2],
-    read: impl Fn(&str, &mut Pair),
+/// Reads some texts after others into `all`, so that equal tokens of any two have the same number.
+pub fn read_all<'a>(
+    parts: impl IntoIterator<Item = (&'a Texts, Range<usize>)>,
+    read: impl Fn(&str, &mut Reader<'_, '_>),
     all: &mut Pair,
     ticker: &Ticker<'_>,
 ) -> Result<(), Error> {
@@ -251,7 +268,7 @@ pub fn read_all(
     for (texts, range) in parts {
         for index in range {
             let before = all.len();
-            texts.read(index, &read, all);
+            texts.read(index, &read, all, ticker)?;
             ticker.tick(WORK_PER_BYTE * (all.len() - before))?;
         }
     }
@@ -279,49 +296,9 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Appends a token to the text under way.
-    #[inline]
-    pub fn token(&mut self, bytes: &[u8]) {
-        let number = match self.set {
-            None => self.vocabulary.number(bytes),
-            Some(_) => self.vocabulary.find(bytes).unwrap_or(self.vocabulary.len() as u32),
-        };
-        self.tokens.push(number);
-    }
-
     /// Whether the text under way is a reference.
     pub fn reads_reference(&self) -> bool {
         self.set.is_none()
-    }
-
-    /// Appends a token that is short.
-    #[inline]
-    pub fn short(&mut self, token: Short) {
-        let number = match self.set {
-            None => self.vocabulary.number_of_short(token),
-            Some(_) => self.vocabulary.find_short(token).unwrap_or(self.vocabulary.len() as u32),
-        };
-        self.tokens.push(number);
-    }
-
-    /// Appends the token that is the bytes `start..end` of a text.
-    #[inline]
-    pub fn token_within(&mut self, text: &[u8], start: usize, end: usize) {
-        match Short::of(text, start, end) {
-            Some(token) => self.short(token),
-            None => self.token(&text[start..end]),
-        }
-    }
-
-    /// Appends tokens that are integers.
-    fn ids(&mut self, ids: &[i64]) {
-        self.tokens.reserve(ids.len());
-        for &id in ids {
-            match id {
-                LINE_BREAK => self.end_line(),
-                id => self.short(Short::of_integer(id as u64)),
-            }
-        }
     }
 
     /// Ends a line of the text under way.
@@ -378,12 +355,6 @@ impl Pair {
         (0..self.text_ends.len()).map(|index| self.text(index).tokens())
     }
 
-    /// The tokens of the references.
-    #[cfg(test)]
-    pub(super) fn spelled(&self) -> Vec<String> {
-        self.tokens.iter().map(|&number| self.vocabulary.spelled(number)).collect()
-    }
-
     /// A text by its number.
     pub(super) fn text(&self, index: usize) -> Text<'_> {
         let first_line = if index == 0 { 0 } else { self.text_ends[index - 1] };
@@ -391,6 +362,114 @@ impl Pair {
         let line_ends = &self.line_ends[first_line..self.text_ends[index]];
         Text { all: &self.tokens, start, line_ends }
     }
+}
+
+/// So many tokens are read between two ticks.
+const RUN: usize = 4096;
+
+/// A [`Pair`] that takes up a text. Where it is stopped on the way, what follows is passed over.
+pub struct Reader<'a, 't> {
+    pair: &'a mut Pair,
+    ticker: &'a Ticker<'t>,
+    /// How many tokens there are before the next tick.
+    left: usize,
+    outcome: Result<(), Error>,
+}
+
+impl<'a, 't> Reader<'a, 't> {
+    fn new(pair: &'a mut Pair, ticker: &'a Ticker<'t>) -> Self {
+        Self { pair, ticker, left: RUN, outcome: Ok(()) }
+    }
+
+    /// Appends a token to the text under way.
+    #[inline]
+    pub fn token(&mut self, bytes: &[u8]) {
+        if self.goes_on() {
+            let vocabulary = &mut self.pair.vocabulary;
+            let number = match self.pair.set {
+                None => vocabulary.number(bytes),
+                Some(_) => vocabulary.find(bytes).unwrap_or(vocabulary.len() as u32),
+            };
+            self.pair.tokens.push(number);
+        }
+    }
+
+    /// Appends a token that is short.
+    #[inline]
+    pub fn short(&mut self, token: Short) {
+        if self.goes_on() {
+            let vocabulary = &mut self.pair.vocabulary;
+            let number = match self.pair.set {
+                None => vocabulary.number_of_short(token),
+                Some(_) => vocabulary.find_short(token).unwrap_or(vocabulary.len() as u32),
+            };
+            self.pair.tokens.push(number);
+        }
+    }
+
+    /// Appends the token that is the bytes `start..end` of a text.
+    #[inline]
+    pub fn token_within(&mut self, text: &[u8], start: usize, end: usize) {
+        match Short::of(text, start, end) {
+            Some(token) => self.short(token),
+            None => self.token(&text[start..end]),
+        }
+    }
+
+    /// Appends tokens that are integers.
+    fn ids(&mut self, ids: &[i64]) {
+        self.tokens.reserve(ids.len());
+        for &id in ids {
+            match id {
+                LINE_BREAK => self.end_line(),
+                id => self.short(Short::of_integer(id as u64)),
+            }
+        }
+    }
+
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => self.ask(),
+        }
+    }
+
+    #[cold]
+    fn ask(&mut self) -> bool {
+        if self.outcome.is_ok() {
+            self.outcome = self.ticker.tick(WORK_PER_BYTE * RUN);
+        }
+        if self.outcome.is_ok() {
+            self.left = RUN;
+        }
+        self.outcome.is_ok()
+    }
+}
+
+impl Deref for Reader<'_, '_> {
+    type Target = Pair;
+
+    fn deref(&self) -> &Pair {
+        self.pair
+    }
+}
+
+impl DerefMut for Reader<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Pair {
+        self.pair
+    }
+}
+
+/// The tokens that `read` finds.
+#[cfg(test)]
+pub(super) fn spelled(read: impl FnOnce(&mut Reader<'_, '_>)) -> Vec<String> {
+    let mut pair = Pair::default();
+    crate::parallel::ticking(|ticker| read(&mut Reader::new(&mut pair, ticker)));
+    pair.tokens.iter().map(|&number| pair.vocabulary.spelled(number)).collect()
 }
 
 /// One text of a [`Pair`].
@@ -417,6 +496,7 @@ impl<'a> Text<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::ticking;
 
     #[test]
     fn a_pair_is_taken_apart_again() {
@@ -430,7 +510,7 @@ mod tests {
             Pairs::new(hypotheses, references.into(), rollouts).unwrap()
         };
         let two = pairs(strings(&["a b\nc", ""]), strings(&["", "c\n\nb", "x y"]), &[2, 1], 1);
-        let read = |text: &str, pair: &mut Pair| {
+        let read = |text: &str, pair: &mut Reader<'_, '_>| {
             for (index, line) in text.split('\n').enumerate() {
                 if index > 0 {
                     pair.end_line();
@@ -439,20 +519,20 @@ mod tests {
             }
         };
         let mut pair = Pair::default();
-        two.read(0, read, &mut pair);
+        ticking(|ticker| two.read(0, read, &mut pair, ticker)).unwrap();
         assert_eq!(pair.hypothesis().tokens(), [2, 1, 0]);
         assert_eq!(pair.hypothesis().lines().collect::<Vec<_>>(), [&[2, 1][..], &[0]]);
         let references: Vec<Text<'_>> = pair.references().collect();
         assert!(references[0].tokens().is_empty());
         assert_eq!(references[1].tokens(), [0, 1]);
         assert_eq!(references[1].lines().collect::<Vec<_>>(), [&[0][..], &[], &[1]]);
-        two.read(1, read, &mut pair);
+        ticking(|ticker| two.read(1, read, &mut pair, ticker)).unwrap();
         assert!(pair.hypothesis().tokens().is_empty());
         assert_eq!(pair.references().map(|text| text.tokens().to_vec()).collect::<Vec<_>>(), [[0, 1]]);
         // Two hypotheses for the same references, which are read once.
         let pairs = pairs(strings(&["b a b", "a"]), strings(&["a", "a b"]), &[2], 2);
         for (index, hypothesis) in [&[1, 0, 1][..], &[0]].into_iter().enumerate() {
-            pairs.read(index, read, &mut pair);
+            ticking(|ticker| pairs.read(index, read, &mut pair, ticker)).unwrap();
             assert_eq!(pair.hypothesis().tokens(), hypothesis);
             assert_eq!(pair.references().map(|text| text.tokens().to_vec()).collect::<Vec<_>>(), [&[0][..], &[0, 1]]);
         }

@@ -64,7 +64,7 @@ impl Short {
 /// A hash table with open addressing. Hashes only say where to look: tokens are compared byte by byte, or as [`Short`]. The
 /// seeds are random, so that nobody can write a text whose tokens all land in one place; the numbers do not depend on them.
 pub struct Vocabulary {
-    /// A power of two, at least four times the tokens.
+    /// A power of two: at least four times the tokens, or, beyond [`MANY`], twice.
     slots: Vec<Slot>,
     /// Slots of earlier rounds are empty.
     round: u32,
@@ -86,6 +86,10 @@ struct Slot {
 }
 
 const LEAST_SLOTS: usize = 256;
+
+/// So many slots no cache holds: fewer pages count for more than fewer steps from one slot to the next, and a table that
+/// grows less at once takes less long before it can be interrupted.
+const MANY: usize = 1 << 18;
 
 impl Default for Vocabulary {
     fn default() -> Self {
@@ -219,10 +223,16 @@ impl Vocabulary {
         let number = self.count;
         self.slots[place] = Slot { word, length, number, round: self.round };
         self.count += 1;
-        if 4 * self.len() > self.slots.len() {
+        if self.spread() * self.len() > self.slots.len() {
             self.grow();
         }
         number
+    }
+
+    /// So many slots a token has at least, and so many times more there are after [`Self::grow`].
+    #[inline]
+    fn spread(&self) -> usize {
+        if self.slots.len() < MANY { 4 } else { 2 }
     }
 
     #[cfg(test)]
@@ -237,7 +247,7 @@ impl Vocabulary {
 
     #[cold]
     fn grow(&mut self) {
-        let mask = 4 * self.slots.len() - 1;
+        let mask = self.spread() * self.slots.len() - 1;
         let slots = std::mem::replace(&mut self.slots, vec![Slot::default(); mask + 1]);
         for slot in slots.into_iter().filter(|slot| slot.round == self.round) {
             let is_short = slot.length <= SHORT;
@@ -277,7 +287,7 @@ mod tests {
     fn equal_tokens_have_equal_numbers() {
         let mut vocabulary = Vocabulary::default();
         for round in 0..3 {
-            let count = [20_000u64, 10, 300][round];
+            let count = [200_000u64, 10, 300][round];
             for token in 0..count {
                 assert_eq!(vocabulary.number(&token.to_le_bytes()), token as u32);
             }

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ....metrics import _Metric
+from ...._metric import _Metric
 from ....significance import bootstrap
 from ..version import __version__
 

@@ -1,0 +1,85 @@
+"""Answers to questions: token F1 and exact match.
+
+Words live here; numbers in the native module.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import _native
+from ._metric import _Metric
+
+__all__ = ["AnswerScore", "ExactMatch", "TokenF1"]
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """The mean over answers.
+
+    Attributes
+    ----------
+    score : float
+        In [0, 1]; NaN for no answers.
+    count : int
+        How many there are.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.ExactMatch().corpus(["The cat", "a dog"], ["cat!", "cat"])
+    AnswerScore(score=0.5, count=2)
+    """
+
+    score: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenF1(_Metric[AnswerScore]):
+    """The words that an answer shares with the right one, as SQuAD counts them: F1, a ratio.
+
+    Strings are lower-cased, and lose ASCII punctuation and the articles a, an, the; tokens and ids stay as they are. Of
+    several references the best counts. An answer without words is right where the reference has none either. A row of
+    :meth:`statistics` is words in common, words of the hypothesis, of the reference, and 1 where both are the same;
+    the score of a corpus is the mean over its pairs, so rows must not be added.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.TokenF1().sentences(["in the Eiffel Tower"], [["Eiffel tower", "Paris"]])
+    array([0.8])
+
+    References
+    ----------
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250; the evaluation script of SQuAD 2.0.
+    """
+
+    def _metric(self) -> Any:
+        return _native.answers(False)
+
+    def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
+        return AnswerScore(*parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactMatch(_Metric[AnswerScore]):
+    """Whether an answer has the same words as a right one, as SQuAD compares them: 0 or 1.
+
+    Strings are treated as in :class:`TokenF1`, and rows of :meth:`statistics` are the same.
+
+    Examples
+    --------
+    >>> import seqloss_rs
+    >>> seqloss_rs.ExactMatch().sentences(["The Eiffel Tower!", "Paris"], [["eiffel tower"], ["London"]])
+    array([1., 0.])
+
+    References
+    ----------
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250; the evaluation script of SQuAD 2.0.
+    """
+
+    def _metric(self) -> Any:
+        return _native.answers(True)
+
+    def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
+        return AnswerScore(*parts)
