@@ -4,17 +4,24 @@
 //! the caller does everything. Small work never leaves the caller's thread.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder, Yield};
 
 use crate::error::Error;
 
 /// Work below this many numbers read stays on the caller's thread: half of a number that is read at 0.5 ns is to pay for a
 /// thread that wakes up, which takes some 10 µs, and 30 on virtual machines.
 pub const SMALL_WORK: usize = 131_072;
+/// The same where threads are awake already.
+const SMALL_WORK_AWAKE: usize = 16_384;
+/// For so long a thread that has worked waits for more before it sleeps, and calls that come no later wake it beforehand.
+/// While it waits it gives way to whatever else the processor has to do.
+const LINGER: Duration = Duration::from_micros(500);
+/// For so long the caller waits for the others with open eyes: to be woken takes as long as to wake.
+const VIGIL: Duration = Duration::from_micros(50);
 /// More threads than this are never used.
 pub const MAX_THREADS: usize = 256;
 /// How often the caller looks whether it has been asked to stop.
@@ -41,7 +48,47 @@ static POOLS: [[OnceLock<Option<Pool>>; MAX_THREADS]; 8] = [const { [const { Onc
 struct Pool {
     threads: ThreadPool,
     busy: AtomicBool,
+    /// How many threads are at work, or wait for it with open eyes.
+    awake: AtomicUsize,
+    /// When work came last, in microseconds.
+    asked: AtomicU64,
 }
+
+impl Pool {
+    /// Whether work like this pays for help: the threads are awake, or it is large.
+    fn pays(&'static self, work: usize) -> bool {
+        if work >= SMALL_WORK || self.awake.load(Ordering::Relaxed) == self.threads.current_num_threads() {
+            return true;
+        }
+        // Small calls that follow one another closely will have help when the threads have woken up.
+        let now = EPOCH.get_or_init(Instant::now).elapsed().as_micros() as u64;
+        let before = self.asked.swap(now, Ordering::Relaxed);
+        if before > 0 && now.saturating_sub(before) < LINGER.as_micros() as u64 {
+            self.linger();
+        }
+        false
+    }
+
+    /// Has all threads wait for more work for a while.
+    fn linger(&'static self) {
+        let threads = self.threads.current_num_threads();
+        let one_more = |awake: usize| (awake < threads).then_some(awake + 1);
+        while self.awake.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
+            self.threads.spawn(|| {
+                let mut since = Instant::now();
+                while since.elapsed() < LINGER {
+                    match self.threads.yield_now() {
+                        Some(Yield::Executed) => since = Instant::now(),
+                        _ => std::thread::yield_now(),
+                    }
+                }
+                self.awake.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    }
+}
+
+static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 /// A pool that is held by one caller.
 struct Held(&'static Pool);
@@ -202,34 +249,34 @@ impl<'a> Ticker<'a> {
         I: ExactSizeIterator + Send,
     {
         let helpers = items.len().saturating_sub(1);
-        let reserved: Vec<_> = self.team.iter().flat_map(|team| (0..helpers).map_while(|_| team.reserve())).collect();
         let items = Mutex::new(items);
         let outcome = Mutex::new(Ok(()));
-        let run = |ticker: &Ticker<'_>| {
+        self.with_help(helpers, &|ticker| {
             while locked(&outcome).is_ok() {
                 let Some(item) = locked(&items).next() else { break };
                 if let Err(error) = each(item, ticker) {
                     *locked(&outcome) = Err(error);
                 }
             }
-        };
-        match self.team.filter(|_| !reserved.is_empty()) {
-            None => run(self),
-            Some(team) => {
-                let helpers = Helpers { running: Mutex::new(reserved.len()), all_done: Condvar::new() };
-                team.pool.threads.in_place_scope(|scope| {
-                    for _ in &reserved {
-                        scope.spawn(|_| {
-                            let _done = Done(&helpers);
-                            run(&Ticker::new(self.stop, None, None));
-                        });
-                    }
-                    run(self);
-                    helpers.wait(self);
+        });
+        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the same on this thread and on up to so many of those that have nothing to do.
+    fn with_help(&self, helpers: usize, run: Run<'_>) {
+        let reserved: Vec<_> = self.team.iter().flat_map(|team| (0..helpers).map_while(|_| team.reserve())).collect();
+        let Some(team) = self.team.filter(|_| !reserved.is_empty()) else { return run(self) };
+        let helpers = Helpers { running: Mutex::new(reserved.len()), all_done: Condvar::new() };
+        team.pool.threads.in_place_scope(|scope| {
+            for _ in &reserved {
+                scope.spawn(|_| {
+                    let _done = Done(&helpers);
+                    run(&Ticker::new(self.stop, None, None));
                 });
             }
-        }
-        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+            run(self);
+            helpers.wait(self);
+        });
     }
 
     /// Reports that about this many numbers were read since the last call.
@@ -284,7 +331,7 @@ pub fn for_each_in_parts<I, S>(
 where
     I: ExactSizeIterator + Send,
 {
-    let threads = if work < SMALL_WORK { 1 } else { threads().0.min(items.len().saturating_mul(parts)) };
+    let threads = if work < SMALL_WORK_AWAKE { 1 } else { threads().0.min(items.len().saturating_mul(parts)) };
     let wanted = threads.min(items.len());
     let items = Mutex::new(items);
     let failure: Mutex<Option<Error>> = Mutex::new(None);
@@ -304,27 +351,39 @@ where
             locked(&failure).get_or_insert(error);
         }
     };
-    match pool(threads) {
-        None => run(&Ticker::new(stop, watch.check, None)),
-        Some(held) => {
-            let helpers = Helpers { running: Mutex::new(wanted - 1), all_done: Condvar::new() };
-            let team = Team { pool: held.0, idle: AtomicUsize::new(threads - wanted) };
-            let leader = Ticker::new(stop, watch.check, Some(&team));
-            held.0.threads.in_place_scope(|scope| {
-                for _ in 1..wanted {
-                    scope.spawn(|_| {
-                        let _done = Done(&helpers);
-                        run(&Ticker::new(stop, None, None));
-                        team.idle.fetch_add(1, Ordering::Relaxed);
-                    });
-                }
-                run(&leader);
-                helpers.wait(&leader);
-            });
-        }
+    match pool(threads).filter(|held| held.0.pays(work)) {
+        None => alone(watch, &run),
+        Some(held) => together(&held, threads, wanted, watch, &run),
     }
     let failure = locked(&failure).take();
     if stop.load(Ordering::Relaxed) { Err(failure.unwrap_or(Error::Interrupted)) } else { Ok(()) }
+}
+
+/// What every thread does. Not a type parameter: each would be compiled twice, for one thread and for many.
+type Run<'a> = &'a (dyn Fn(&Ticker<'_>) + Sync);
+
+fn alone(watch: &Watch<'_>, run: Run<'_>) {
+    run(&Ticker::new(&watch.stop, watch.check, None));
+}
+
+/// Runs the same on `wanted` threads of a pool of so many; the others may be asked for help.
+fn together(held: &Held, threads: usize, wanted: usize, watch: &Watch<'_>, run: Run<'_>) {
+    let (pool, stop) = (held.0, &watch.stop);
+    let helpers = Helpers { running: Mutex::new(wanted - 1), all_done: Condvar::new() };
+    let team = Team { pool, idle: AtomicUsize::new(threads - wanted) };
+    let leader = Ticker::new(stop, watch.check, Some(&team));
+    pool.threads.in_place_scope(|scope| {
+        for _ in 1..wanted {
+            scope.spawn(|_| {
+                let _done = Done(&helpers);
+                run(&Ticker::new(stop, None, None));
+                team.idle.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        run(&leader);
+        helpers.wait(&leader);
+    });
+    pool.linger();
 }
 
 fn pool(threads: usize) -> Option<Held> {
@@ -334,7 +393,9 @@ fn pool(threads: usize) -> Option<Held> {
     let cell = POOLS.get(GENERATION.load(Ordering::Relaxed))?.get(threads - 1)?;
     let name = |i| format!("seqloss-{i}");
     let make = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
-    let pool = cell.get_or_init(|| Some(Pool { threads: make()?, busy: AtomicBool::new(false) })).as_ref()?;
+    let pool = cell
+        .get_or_init(|| Some(Pool { threads: make()?, busy: false.into(), awake: 0.into(), asked: 0.into() }))
+        .as_ref()?;
     (!pool.busy.swap(true, Ordering::Acquire)).then(|| Held(pool))
 }
 
@@ -369,6 +430,15 @@ struct Helpers {
 impl Helpers {
     /// Waits in slices, so that the caller can still be asked to stop while a helper has a long item in hand.
     fn wait(&self, leader: &Ticker<'_>) {
+        let start = Instant::now();
+        while start.elapsed() < VIGIL {
+            if *locked(&self.running) == 0 {
+                // They have a few steps to go until the pool knows; who waits there sleeps.
+                (0..32).for_each(|_| std::hint::spin_loop());
+                return;
+            }
+            std::thread::yield_now();
+        }
         let mut running = locked(&self.running);
         while *running > 0 {
             running = self.all_done.wait_timeout(running, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;

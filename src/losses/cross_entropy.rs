@@ -137,7 +137,7 @@ pub struct Scratch<F> {
 }
 
 /// About how many numbers a piece reads.
-const GRAIN: usize = 16_384;
+const GRAIN: usize = 8192;
 
 /// Rows of `width` numbers that make a piece.
 pub(super) fn rows_per_piece(width: usize) -> usize {
