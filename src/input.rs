@@ -67,6 +67,16 @@ impl<'a, E> View<'a, E> {
         &self.shape
     }
 
+    /// Whether the numbers lie one after another.
+    fn is_contiguous(&self) -> bool {
+        let mut stride = 1;
+        self.shape.iter().zip(&*self.strides).rev().all(|(&length, &own)| {
+            let fits = length == 1 || own == stride;
+            stride *= length as isize;
+            fits
+        })
+    }
+
     /// The same numbers with the first two axes exchanged.
     #[must_use]
     pub fn swapped(mut self) -> Self {
@@ -129,6 +139,11 @@ impl<E: Copy> View<'_, E> {
             values.push(convert(self.data[self.offset]));
             return Ok(values);
         };
+        if self.is_contiguous() {
+            let all = &self.data[self.offset..self.offset + count.unwrap_or(0)];
+            values.extend(all.iter().map(|&value| convert(value)));
+            return Ok(values);
+        }
         let mut index = vec![0; outer.len()];
         loop {
             let rows = self.rows(&index);
@@ -584,16 +599,26 @@ impl<T> PerStep<T> {
         &mut self.values[self.starts[sequence]..self.starts[sequence + 1]]
     }
 
-    /// The values of each sequence, to be changed at the same time.
-    pub fn split_mut(&mut self) -> Vec<&mut [T]> {
-        let mut rest = &mut self.values[..];
-        let mut parts = Vec::with_capacity(self.starts.len() - 1);
-        for bounds in self.starts.windows(2) {
-            let (part, behind) = rest.split_at_mut(bounds[1] - bounds[0]);
-            parts.push(part);
-            rest = behind;
-        }
-        parts
+    /// The values of all sequences, one after another.
+    pub fn all(&self) -> &[T] {
+        &self.values
+    }
+
+    /// The same, to be changed.
+    pub fn all_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
+    /// How many sequences there are.
+    pub fn sequences(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Values that lie one after another, as many as there are steps.
+    pub fn new(values: Vec<T>, structure: &Structure) -> Self {
+        let starts = starts(structure);
+        debug_assert_eq!(values.len(), starts[starts.len() - 1], "as many values as steps");
+        Self { values, starts }
     }
 
     /// The same steps with other values.

@@ -304,6 +304,11 @@ impl<'a> Ticker<'a> {
     }
 }
 
+/// Does something on the caller's thread, which may be asked to stop.
+pub fn watched<R>(watch: &Watch<'_>, body: impl FnOnce(&Ticker<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    body(&Ticker::new(&watch.stop, watch.check, None))
+}
+
 /// Does `each` for every item, on as many threads as pay for `work` numbers to read. Items are taken in their order, one
 /// at a time; `scratch` is made once on each thread. The first error stops everything and is returned.
 pub fn for_each<I, S>(

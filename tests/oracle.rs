@@ -2,18 +2,19 @@
 
 use seqloss_rs::float::{Element, Float};
 use seqloss_rs::input::{
-    AnyView, Argument, Axes, Integers, Labels, Sequences, View, floats_per_step, integers_per_step, mask_per_step,
-    rows_like,
+    AnyView, Argument, Axes, Integers, Labels, PerStep, Sequences, Structure, View, floats_per_step, integers_per_step,
+    mask_per_step, rows_like,
 };
 use seqloss_rs::loss::{Loss, Outputs, Stretch, Upstream, evaluate};
 use seqloss_rs::losses::Scores;
+use seqloss_rs::losses::advantages::Baseline;
 use seqloss_rs::losses::cross_entropy::{CrossEntropy, Options, Targets};
 use seqloss_rs::losses::ctc::{Ctc, Options as CtcOptions};
 use seqloss_rs::losses::curves::{Absolute, Squared};
 use seqloss_rs::losses::pointwise::{Direct, Factors, Kernel, PerNumber, Pointwise};
 use seqloss_rs::losses::policy_gradient::Actions;
-use seqloss_rs::losses::reinforce::{Baseline, advantages, reinforce};
-use seqloss_rs::parallel::{Watch, set_threads};
+use seqloss_rs::losses::reinforce::{Worth, reinforce};
+use seqloss_rs::parallel::{Watch, set_threads, watched};
 use seqloss_rs::reduction::{NUMERIC, Reduced, Reducer};
 
 /// Knuth's linear congruential generator, for cases that are the same everywhere.
@@ -413,6 +414,17 @@ fn mean_absolute_error_is_its_formula() {
 
 // REINFORCE.
 
+fn advantages(
+    rewards: &Argument<AnyView<'_>>,
+    structure: &Structure,
+    valid: PerStep<bool>,
+    baseline: Baseline<'_>,
+    discount: Option<f64>,
+) -> PerStep<f64> {
+    let worth = Worth { baseline, scale: None, epsilon: 0.0, discount, whitens: false };
+    watched(&Watch::never(), |ticker| worth.advantages(rewards, structure, valid, ticker)).unwrap()
+}
+
 #[test]
 fn reinforce_is_its_formula() {
     let mut random = Random(6);
@@ -442,7 +454,7 @@ fn reinforce_is_its_formula() {
 
     let cases = [
         (floats(&of_steps, &[n, steps]), Baseline::Number(0.25), Some(discount), to_go),
-        (floats(&of_sequences, &[n]), Baseline::LeaveOneOut, None, others),
+        (floats(&of_sequences, &[n]), Baseline::new("leave_one_out").unwrap(), None, others),
     ];
     for (case, (rewards, baseline, discount, expected)) in cases.into_iter().enumerate() {
         let mut logits = sequences(&x, &[n, steps, classes], Axes::StepsOfRows);
@@ -451,15 +463,20 @@ fn reinforce_is_its_formula() {
         let mask_view = Argument::Array(View::contiguous(&mask, vec![n, steps]).unwrap());
         let valid = mask_per_step("mask", &mask_view, &structure).unwrap();
         let taken = integers_per_step("actions", &integers(&actions, &[n, steps]), &structure).unwrap();
-        let advantages = advantages(&logits, &lengths, Some(&valid), &rewards, &baseline, discount).unwrap();
+        let mut counted = valid.clone();
+        (0..n).for_each(|i| counted.of_mut(i)[lengths[i]..].fill(false));
+        let advantages = advantages(&rewards, &structure, counted, baseline, discount);
         let taken = Actions { ids: taken, mask: Some(valid), ignore_index: None };
-        let (values, gradient) = value_and_gradient(&reinforce(logits, taken, advantages));
+        let entropy = 0.25 * case as f64;
+        let (values, gradient) = value_and_gradient(&reinforce(logits, taken, advantages, entropy));
 
         let formula = |x: &[f64]| -> Vec<f64> {
             let term = |i: usize, t: usize| {
                 let row = &x[(i * steps + t) * classes..][..classes];
-                let log_p = row[actions[i * steps + t] as usize] - log_sum_exp(row.iter().copied());
-                -expected[i * steps + t] * log_p
+                let total = log_sum_exp(row.iter().copied());
+                let log_p = row[actions[i * steps + t] as usize] - total;
+                let bonus: f64 = row.iter().map(|x| (x - total).exp() * (total - x)).sum();
+                -expected[i * steps + t] * log_p - entropy * bonus
             };
             (0..n).map(|i| (0..steps).filter(|&t| is_valid(i, t)).map(|t| term(i, t)).sum()).collect()
         };
@@ -489,8 +506,9 @@ fn one_thread_and_three_give_the_same_bits() {
         let rows = || each(rows_like("targets", &floats(&y, &shape), &structure, &[classes]).unwrap(), 1);
         let factors = || Factors { mask: None, weights: None, omits_nan: false };
         let lengths = vec![steps; n];
-        let baseline = Baseline::BatchMean;
-        let advantages = advantages(&first(), &lengths, None, &floats(&rewards, &[n]), &baseline, None).unwrap();
+        let baseline = Baseline::new("batch_mean").unwrap();
+        let all = PerStep::filled(&structure, true);
+        let advantages = advantages(&floats(&rewards, &[n]), &structure, all, baseline, None);
         let answers = [
             value_and_gradient(&ctc(&x, steps, classes, &targets, 0)),
             value_and_gradient(
@@ -502,6 +520,7 @@ fn one_thread_and_three_give_the_same_bits() {
                 first(),
                 Actions { ids: per_step(), mask: None, ignore_index: None },
                 advantages,
+                0.1,
             )),
         ];
         answers.map(|(values, gradient)| values.into_iter().chain(gradient).map(f64::to_bits).collect::<Vec<_>>())

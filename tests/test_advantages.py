@@ -171,6 +171,189 @@ def test_length_weighted_rewards_of_reinforce() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# What REINFORCE makes of rewards
+
+
+def worth(rewards: Array, steps: int, **options: Any) -> Array:
+    """The advantage of every step: minus the loss of log-probabilities of 1, which are none but say it."""
+    terms: Any = reinforce_loss(
+        np.full((*rewards.shape[:2], steps), -1.0), None, rewards, scores="log_probs", reduction="none", **options
+    )
+    return np.asarray(terms)
+
+
+def rewards_with_gaps(seed: int, *shape: int) -> Array:
+    random = np.random.default_rng(seed)
+    rewards = random.normal(size=shape)
+    rewards[random.random(shape) < 0.3] = np.nan
+    rewards[-1] = np.nan
+    return rewards
+
+
+BASELINES: Any = ["batch_mean", "group_mean", "leave_one_out", "length_weighted", None, 0.25, "greedy", "answers"]
+
+
+@pytest.mark.parametrize("scale", [None, "group", "batch"])
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_every_baseline_is_that_of_groups(baseline: Any, scale: Any) -> None:
+    rewards, random = rewards_with_gaps(21, 5, 4), np.random.default_rng(22)
+    lengths = random.integers(0, 7, (5, 4))
+    arrays = {"greedy": random.normal(size=5), "answers": random.normal(size=(5, 4))}
+    given = {"lengths": lengths} if baseline == "length_weighted" else {}
+    expected = seqloss_rs.group_advantages(
+        rewards, baseline=arrays.get(baseline, baseline), scale=scale, epsilon=1e-6, **given
+    )
+    if baseline == "greedy":
+        baseline = "answers"
+        arrays["answers"] = np.repeat(arrays["greedy"][:, None], 4, 1)
+    own = worth(
+        rewards, 6, baseline=arrays.get(baseline, baseline), scale=scale, epsilon=1e-6, lengths=lengths
+    )  # fmt: skip
+    valid = np.arange(6) < lengths[..., None]
+    np.testing.assert_allclose(own, expected[..., None] * valid, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [None, "group", "batch"])
+@pytest.mark.parametrize(
+    "baseline", ["batch_mean", "group_mean", "leave_one_out", "length_weighted", None, 0.25, "array"]
+)
+def test_rewards_of_steps_are_compared_step_by_step(baseline: Any, scale: Any) -> None:
+    rewards, random = rewards_with_gaps(23, 3, 4, 6), np.random.default_rng(24)
+    lengths = random.integers(0, 7, (3, 4))
+    mask = random.random((3, 4, 6)) < 0.8
+    valid = mask & (np.arange(6) < lengths[..., None])
+    below = random.normal(size=(3, 4, 6))
+    spoilt = np.where(valid, rewards, random.choice([np.nan, 1e30, np.inf], size=valid.shape))
+    own = worth(
+        spoilt, 6, baseline=below if baseline == "array" else baseline, scale=scale, lengths=lengths, mask=mask
+    )  # fmt: skip
+    for step in range(6):
+        column = np.where(valid[..., step], rewards[..., step], np.nan)
+        given = {"lengths": valid.sum(-1)} if baseline == "length_weighted" else {}
+        expected = seqloss_rs.group_advantages(
+            column, baseline=below[..., step] if baseline == "array" else baseline, scale=scale, **given
+        )
+        np.testing.assert_allclose(own[..., step], expected, rtol=1e-11, atol=1e-13)
+
+
+def test_a_reward_that_is_nan_adds_nothing_to_go() -> None:
+    none = np.nan
+    rewards = np.array([[[1.0, none, 4.0, none], [none] * 4, [none, 8.0, none, 16.0]]])
+    own = worth(rewards, 4, discount=0.5)
+    np.testing.assert_array_equal(own[0], [[2, 2, 4, 0], [0, 0, 0, 0], [6, 12, 8, 16]])
+    # Behind the last reward there is none, and so none in the mean.
+    own = worth(rewards, 4, discount=0.5, baseline="batch_mean")
+    np.testing.assert_array_equal(own[0], [[-2, -5, -2, 0], [0, 0, 0, 0], [2, 5, 2, 0]])
+    masked = worth(rewards, 4, discount=0.5, mask=np.array([[[True, True, False, True]] * 3]))
+    np.testing.assert_array_equal(masked[0], [[1, 0, 0, 0], [0, 0, 0, 0], [8, 16, 0, 16]])
+
+
+def test_no_reward_is_none_in_any_layout_and_reduction() -> None:
+    random = np.random.default_rng(25)
+    logits, actions = random.normal(size=(4, 5, 3)), random.integers(0, 3, (4, 5))
+    rewards, without = np.array([1.0, np.nan, 2.0, 4.0]), np.array([1.0, 2.0, 4.0])
+    keep = [0, 2, 3]
+    for baseline in ("batch_mean", "leave_one_out", "group_mean"):
+        value, gradient = value_and_grad(reinforce_loss)(logits, actions, rewards, baseline=baseline)
+        expected = value_and_grad(reinforce_loss)(
+            logits[keep], actions[keep], without, baseline=baseline, normalizer=20
+        )
+        # Its steps are valid all the same: 20 of them are in the mean.
+        assert value == pytest.approx(expected[0], rel=1e-13)
+        np.testing.assert_allclose(gradient[keep], expected[1], rtol=1e-12, atol=1e-15)
+        assert not np.any(gradient[1])
+        rows = value_and_grad(reinforce_loss)(list(logits), list(actions), rewards, baseline=baseline)
+        assert rows[0] == value
+        np.testing.assert_array_equal(np.stack(rows[1]), gradient)
+
+
+@pytest.mark.parametrize("baseline", [None, "leave_one_out"])
+def test_whitening_is_that_of_verl_over_valid_steps(baseline: Any) -> None:
+    rewards, random = rewards_with_gaps(26, 4, 3), np.random.default_rng(27)
+    lengths = random.integers(1, 7, (4, 3))
+    own = worth(rewards, 6, baseline=baseline, lengths=lengths, whiten=True)
+    plain = worth(rewards, 6, baseline=baseline, lengths=lengths)
+    there = (np.arange(6) < lengths[..., None]) & ~np.isnan(rewards)[..., None]
+    expected = trainers.verl_whiten(plain.reshape(12, 6), there.reshape(12, 6).astype(float), True)
+    np.testing.assert_allclose(own, expected.reshape(own.shape) * there, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(own, seqloss_rs.whiten(plain, mask=there), rtol=1e-12, atol=1e-14)
+    per_step = random.normal(size=(4, 3, 6))
+    own = worth(per_step, 6, lengths=lengths, whiten=True, discount=0.9)
+    plain = worth(per_step, 6, lengths=lengths, discount=0.9)
+    np.testing.assert_allclose(own, seqloss_rs.whiten(plain, lengths=lengths), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reduction", ["mean", "sequence", "none", "batch_mean"])
+def test_the_entropy_bonus(reduction: Any, dtype: str) -> None:
+    random = np.random.default_rng(28)
+    logits = random.normal(size=(2, 3, 4, 5)).astype(dtype)
+    actions, rewards = random.integers(0, 5, (2, 3, 4)), random.normal(size=(2, 3))
+    rewards[0, 1] = np.nan
+    lengths = np.array([[4, 2, 0], [3, 4, 1]])
+    valid = np.arange(4) < lengths[..., None]
+    beta, upstream = 0.3, random.normal(size=(2, 3, 4))
+    weights: Any = {"none": upstream, "sequence": upstream[..., 0], "mean": 2.0, "batch_mean": 2.0}[reduction]
+
+    def loss(x: Array) -> Any:
+        log_p = x - np.log(np.exp(x).sum(-1, keepdims=True))
+        own = np.take_along_axis(log_p, actions[..., None], -1)[..., 0]
+        entropy = -(np.exp(log_p) * log_p).sum(-1)
+        advantages = seqloss_rs.group_advantages(rewards, baseline="leave_one_out", scale=None)
+        terms = (-advantages[..., None] * own - beta * entropy) * valid
+        reduced = {
+            "none": terms,
+            "sequence": terms.sum(-1),
+            "mean": terms.sum() / valid.sum(),
+            "batch_mean": terms.sum() / 6,
+        }
+        return reduced[reduction]
+
+    given: Any = partial(reinforce_loss, baseline="leave_one_out", entropy=beta, lengths=lengths, reduction=reduction)
+    value, gradient = value_and_grad(given, grad_output=weights)(logits, actions, rewards)
+    exact = logits.astype(np.float64)
+    few = dtype == "float32"
+    np.testing.assert_allclose(value, loss(exact), rtol=1e-5 if few else 1e-12, atol=1e-6 if few else 1e-13)
+    expected = differences(lambda x: (np.asarray(loss(x)) * weights).sum(), exact)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4 if few else 1e-6, atol=1e-6 if few else 1e-8)
+    assert not np.any(gradient[~valid])
+
+
+def test_an_entropy_bonus_keeps_what_it_does_not_reach() -> None:
+    """NaN in masked steps; probabilities of 0; and the gradient over the logits themselves."""
+    logits = np.array([[[0.0, -np.inf, 1.0], [np.nan] * 3, [0.0, 0.0, -np.inf]]])
+    actions = np.array([[2, 7, 0]])
+    loss = partial(reinforce_loss, entropy=0.5, mask=np.array([[True, False, True]]), reduction="sum")
+    value, gradient = value_and_grad(loss)(logits, actions, [1.0])
+    p = np.exp([0.0, 1.0]) / np.exp([0.0, 1.0]).sum()
+    expected = -np.log(p[1]) + 0.5 * (p * np.log(p)).sum() + np.log(2) - 0.5 * np.log(2)
+    assert value == pytest.approx(expected, rel=1e-14)
+    assert np.all(np.isfinite(gradient))
+    assert not np.any(gradient[0, 1])
+    assert not np.any(gradient[~np.isfinite(logits)])
+    other = logits.copy()
+    assert value_and_grad(loss, out=other)(other, actions, [1.0])[1] is other
+    np.testing.assert_array_equal(other, gradient)
+
+
+def test_what_does_not_go_together_in_reinforce() -> None:
+    log_probs: Any = np.full((2, 3), -1.0)
+    rows: Any = np.full((2, 3, 4), -1.0)
+    loss: Any = reinforce_loss
+    message = re.escape('entropy is 0.1, which goes with scores="logits"')
+    with pytest.raises(ValueError, match=message):
+        loss(log_probs, None, [1.0, 2.0], scores="log_probs", entropy=0.1)
+    with pytest.raises(ValueError, match=message):
+        loss(rows, np.zeros((2, 3), int), [1.0, 2.0], scores="log_probs", entropy=0.1)
+    with pytest.raises(ValueError, match=r"scale.*'?group'?"):
+        loss(log_probs, None, [1.0, 2.0], scores="log_probs", scale="both")
+    with pytest.raises(ValueError, match="epsilon is -1, expected a number that is at least 0"):
+        loss(log_probs, None, [1.0, 2.0], scores="log_probs", scale="batch", epsilon=-1)
+    with pytest.raises(TypeError, match="whiten is 'yes', expected True or False"):
+        loss(log_probs, None, [1.0, 2.0], scores="log_probs", whiten="yes")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Episodes with a critic
 
 
@@ -217,6 +400,17 @@ def test_value_loss_of_verl(clip: float) -> None:
     plain = value_and_grad(partial(value_loss, reduction="none"))(values, returns)
     np.testing.assert_allclose(plain[0], 0.5 * (values - returns) ** 2, rtol=1e-14)
     np.testing.assert_array_equal(plain[1], values - returns)
+
+
+def test_an_old_value_that_is_nan_is_not_passed_over() -> None:
+    old = np.array([np.nan, 0.0, np.inf])
+    loss = partial(value_loss, old_values=old, reduction="none")
+    terms, gradient = value_and_grad(loss)(np.ones(3), np.zeros(3))
+    np.testing.assert_array_equal(terms, [np.nan, 0.5, np.inf])
+    np.testing.assert_array_equal(gradient[:2], [np.nan, 1.0])
+    masked = value_and_grad(partial(loss, mask=np.array([False, True, False])))(np.ones(3), np.zeros(3))
+    np.testing.assert_array_equal(masked[0], [0, 0.5, 0])
+    np.testing.assert_array_equal(masked[1], [0, 1, 0])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

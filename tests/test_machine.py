@@ -361,6 +361,55 @@ LONG = {
         logits = np.broadcast_to(np.linspace(0, 1, 100_000, dtype=np.float32), (50, 1000, 100_000))
         call = lambda: seqloss_rs.reinforce_loss(logits, np.zeros((50, 1000), np.int64), np.ones(50))
     """,
+    "reinforce of many rewards": """
+        log_probs, rewards = np.full((300_000, 8, 1), -1.0), np.broadcast_to(np.arange(8.0), (300_000, 8))
+        call = lambda: seqloss_rs.reinforce_loss(
+            log_probs, None, rewards, scores="log_probs", baseline="leave_one_out", scale="group", whiten=True
+        )
+    """,
+    "ppo": """
+        log_probs = np.broadcast_to(np.linspace(-1, 0, 1000, dtype=np.float32), (50_000, 1000))
+        call = lambda: seqloss_rs.ppo_loss(log_probs, log_probs, np.ones(50_000))
+    """,
+    "ppo of one long sequence with gradient": """
+        log_probs = np.linspace(-1, 0, 20_000_000, dtype=np.float32)
+        call = lambda: value_and_grad(seqloss_rs.ppo_loss)(
+            log_probs, log_probs, 1.0, reference_log_probs=log_probs, kl="k3", kl_coefficient=0.1, lengths=[20_000_000]
+        )
+    """,
+    "grpo with the ratio of the sequence": """
+        log_probs = np.broadcast_to(np.linspace(-1, 0, 1000, dtype=np.float32), (6000, 8, 1000))
+        call = lambda: seqloss_rs.grpo_loss(log_probs, log_probs, np.ones((6000, 8)), ratio="sequence")
+    """,
+    "value loss": """
+        values = np.broadcast_to(np.linspace(-1, 0, 1000, dtype=np.float32), (100_000, 1000))
+        call = lambda: seqloss_rs.value_loss(values, values, old_values=values)
+    """,
+    "preferences": """
+        log_probs = np.broadcast_to(np.array([-1.0, -2.0]), (500_000, 2))
+        call = lambda: seqloss_rs.dpo_loss(log_probs, None)
+    """,
+    "minimum risk": """
+        log_probs = np.broadcast_to(np.linspace(-1, 0, 16), (1_000_000, 16))
+        call = lambda: value_and_grad(seqloss_rs.mrt_loss)(log_probs, log_probs)
+    """,
+    "minimum word error rate": """
+        ids = np.broadcast_to(np.arange(200), (500, 16, 200))
+        log_probs, references = np.zeros((500, 16)), np.broadcast_to(np.arange(200)[::-1], (500, 200))
+        call = lambda: seqloss_rs.mwer_loss(log_probs, ids, references)
+    """,
+    "advantages of groups": """
+        rewards = np.broadcast_to(np.arange(8.0, dtype=np.float32), (3_000_000, 8))
+        call = lambda: seqloss_rs.group_advantages(rewards)
+    """,
+    "generalized advantages": """
+        rewards = np.linspace(-1, 0, 20_000_000, dtype=np.float32)
+        call = lambda: seqloss_rs.gae(rewards, rewards)
+    """,
+    "whitening": """
+        values = np.linspace(-1, 0, 30_000_000, dtype=np.float32)
+        call = lambda: seqloss_rs.whiten(values)
+    """,
     "BLEU of one huge text": """
         text = " ".join(map(str, range(2_000_000)))
         call = lambda: seqloss_rs.Bleu(max_order=16, tokenize="none").sentences([text], [text])
@@ -531,6 +580,43 @@ def test_eight_threads_at_once() -> None:
         thread.join(60)
         assert not thread.is_alive()
     assert wrong == []
+
+
+# What takes long at least once, and what may be done meanwhile.
+ASIDE = [
+    name for name in LONG if name.startswith(("ppo", "grpo", "value", "pref", "minimum", "adv", "general", "whiten"))
+]
+
+
+@pytest.mark.parametrize("name", ASIDE)
+def test_python_goes_on_meanwhile(name: str, run_python: Run) -> None:
+    done = run_python(
+        textwrap.dedent(
+            "import threading, time\nimport numpy as np\nimport seqloss_rs\nfrom seqloss_rs import value_and_grad"
+        )
+        + textwrap.dedent(LONG[name])
+        + textwrap.dedent(
+            """
+            took = []
+            def work():
+                for _ in range(2):
+                    started = time.monotonic()
+                    call()
+                    took.append(time.monotonic() - started)
+            thread = threading.Thread(target=work)
+            thread.start()
+            turns = 0
+            while thread.is_alive():
+                time.sleep(0.001)
+                turns += 1
+            print(turns / sum(took))
+            """
+        )
+    )
+    # Turns in a second, of a thousand; there are none where the lock is held.
+    turns = float(done.stdout)
+    print(f"{name}: {turns:.0f} turns in a second")
+    assert turns > 50
 
 
 def test_a_thread_that_writes_during_calls_crashes_nothing(run_python: Run) -> None:

@@ -195,7 +195,9 @@ def test_baselines_of_reinforce_are_correctly_rounded_sums_in_any_order(baseline
 
     columns = rewards.reshape(count, -1)
     sums = np.array([math.fsum(column) for column in columns.T])
-    expected = columns - sums / count if baseline == "batch_mean" else (count * columns - sums) / (count - 1)
+    expected = columns - sums / count
+    if baseline == "leave_one_out":
+        expected *= count / (count - 1)
     np.testing.assert_array_equal(advantages(np.arange(count)), expected)
     for _ in range(5):
         order = random.permutation(count)

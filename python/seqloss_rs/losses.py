@@ -9,7 +9,7 @@ from typing import Literal
 
 from . import _native
 from ._types import Floats, Integers, Layout, Lengths, Mask, Reduction, Star, Value
-from .advantages import Baseline
+from .advantages import Baseline, Scale
 
 __all__ = ["cross_entropy_loss", "ctc_loss", "reinforce_loss"]
 
@@ -298,16 +298,33 @@ def reinforce_loss(
     rewards: Floats,
     *,
     baseline: Baseline | float | Floats | None = None,
+    scale: Scale | None = None,
+    epsilon: float = 1e-4,
     discount: float | None = None,
+    whiten: bool = False,
+    entropy: float = 0.0,
     scores: Literal["logits", "log_probs"] = "logits",
     lengths: Lengths | None = None,
     mask: Mask | None = None,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
-    """REINFORCE: ℓ = −(reward − baseline) log π(action), for each step.
+    """REINFORCE: ℓ = −A log π(action) − β H for each step, with the advantage A = (reward − baseline) / (σ + ε).
 
     A group axis K may follow N everywhere: K samples for each of N prompts.
+
+    ==========================  =======================================================================================
+    known as                    here
+    ==========================  =======================================================================================
+    plain, with a constant      ``baseline=None``, a number
+    with a moving average       ``baseline=average.value`` of a :class:`MovingAverage`
+    self-critical, ReMax        ``baseline=rewards_of_greedy_decoding``, (N,) as an array (N, K) where there are groups
+    RLOO                        ``baseline="leave_one_out"``
+    Dr. GRPO                    ``baseline="group_mean"``
+    GRPO                        ``baseline="group_mean", scale="group"``
+    OPO                         ``baseline="length_weighted"``
+    REINFORCE++                 ``whiten=True``
+    ==========================  =======================================================================================
 
     Parameters
     ----------
@@ -317,16 +334,29 @@ def reinforce_loss(
     actions : (T,), (N, T) or (N, K, T) integers, or list of N arrays, or None
         The action of each step.
     rewards : floats, (N,) or (N, T); with groups (N, K) or (N, K, T)
-        A reward for each sequence, which every step of it gets, or one for each step.
+        A reward for each sequence, which every step of it gets, or one for each step. NaN is no reward: it is in no
+        mean and no deviation, and has the advantage 0. Its steps are still valid: they count in a mean, and their
+        entropy counts; mask them where they should not.
     baseline : None, float, floats like `rewards`, "batch_mean", "group_mean", "leave_one_out" or "length_weighted"
-        What is subtracted from the reward: a number (such as that of :class:`MovingAverage`); one for each sequence
-        (such as the rewards of greedy decoding) or step; the mean over the batch; over the group (without groups, the
-        batch); over the others of the group; over the group with the valid steps of each sequence for its weight. With
-        rewards of steps, means are taken step by step over the sequences that have the step. A sequence that is alone
-        has advantage 0 in leave-one-out. :func:`group_advantages` does more: pass what it returns as rewards.
+        What is subtracted from the reward: a number; one for each sequence or step; the mean over the batch; over the
+        group (without groups, the batch); over the others of the group; over the group with the valid steps of each
+        sequence for its weight. With rewards of steps, means are taken step by step over the sequences that have the
+        step. A sequence that is alone has advantage 0 wherever a mean of its group is subtracted.
+    scale : {"group", "batch"}, optional
+        Divides by the deviation of the rewards of the group, or of the batch, over n − 1; step by step for rewards of
+        steps.
+    epsilon : float
+        ε ≥ 0, added to that deviation: 1e-4 as in TRL; verl has 1e-6.
     discount : float, optional
         γ in [0, 1]: rewards of steps become rewards to go, Gₜ = rₜ + γ Gₜ₊₁. Masked steps are no actions: they are
-        passed over.
+        passed over. A reward of NaN adds nothing; behind the last reward there is none to go.
+    whiten : bool
+        In the end makes the advantages of all valid steps with a reward (A − mean) / √(variance + 1e-8), as
+        :func:`whiten` does; so long sequences weigh more, as in verl. For one advantage a sequence, whiten them first
+        and pass them as rewards.
+    entropy : float
+        β: adds −β H to each step, the entropy of its distribution in nats, in the same pass over the logits. Goes with
+        ``scores="logits"``.
     scores : {"logits", "log_probs"}
         What `logits` holds; log-probabilities are taken as they are.
     lengths : (N,) integers, optional
@@ -357,12 +387,30 @@ def reinforce_loss(
     >>> seqloss_rs.reinforce_loss(logits, [[0], [0]], [1.0, 3.0], baseline="batch_mean", reduction="none").round(6)
     array([[-0.693147],
            [ 1.386294]])
+    >>> seqloss_rs.reinforce_loss(logits, [[0], [0]], [1.0, np.nan], entropy=1.0, reduction="none").round(6)
+    array([[ 0.      ],
+           [-0.562335]])
 
     References
     ----------
     Williams, 1992, https://doi.org/10.1007/BF00992696; leave-one-out: Kool et al., 2019,
-    https://openreview.net/forum?id=r1lgTGL5DE; length-weighted: Hao et al., 2025, https://arxiv.org/abs/2505.23585.
+    https://openreview.net/forum?id=r1lgTGL5DE; length-weighted: Hao et al., 2025, https://arxiv.org/abs/2505.23585; the
+    others are those of :func:`group_advantages`.
     """
     return _native.reinforce_loss(
-        None, logits, actions, rewards, baseline, discount, scores, lengths, mask, reduction, normalizer
+        None,
+        logits,
+        actions,
+        rewards,
+        baseline,
+        scale,
+        epsilon,
+        discount,
+        whiten,
+        entropy,
+        scores,
+        lengths,
+        mask,
+        reduction,
+        normalizer,
     )

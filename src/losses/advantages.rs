@@ -12,9 +12,139 @@
 //! Of the steps of an episode, with the values V of a critic (Schulman et al., 2015, <https://arxiv.org/abs/1506.02438>):
 //! Aₜ = rₜ + γ Vₜ₊₁ − Vₜ + γ λ Aₜ₊₁.
 
-use super::reinforce::{Baseline, per_sequence};
 use crate::error::Error;
-use crate::input::{PerStep, Structure, floats_per_step};
+use crate::exact::Exact;
+use crate::input::{AnyView, Argument, PerStep};
+
+/// What a reward is compared with.
+pub enum Baseline<'a> {
+    /// 0
+    None,
+    /// One number for all.
+    Number(f64),
+    /// One for each sequence, or for each step.
+    Array(Argument<AnyView<'a>>),
+    /// What the rewards of its peers say.
+    Computed(&'static Computed),
+}
+
+/// A baseline that is computed.
+pub struct Computed {
+    /// Its word.
+    pub name: &'static str,
+    /// Whether all rewards of the batch are peers; else those of the group are.
+    pub is_of_batch: bool,
+    /// The reward less the baseline.
+    less: fn(f64, &Peers) -> f64,
+}
+
+/// All of them: a new one is a line here, and a function.
+pub const COMPUTED: [Computed; 4] = [
+    Computed { name: "batch_mean", is_of_batch: true, less: less_mean },
+    Computed { name: "group_mean", is_of_batch: false, less: less_mean },
+    Computed { name: "leave_one_out", is_of_batch: false, less: less_mean_of_others },
+    Computed { name: "length_weighted", is_of_batch: false, less: less_weighted_mean },
+];
+
+fn less_mean(reward: f64, peers: &Peers) -> f64 {
+    reward - peers.mean
+}
+
+/// r − (n mean − r) / (n − 1); 0 for one that is alone.
+fn less_mean_of_others(reward: f64, peers: &Peers) -> f64 {
+    if peers.count < 2.0 { 0.0 } else { (reward - peers.mean) * (peers.count / (peers.count - 1.0)) }
+}
+
+fn less_weighted_mean(reward: f64, peers: &Peers) -> f64 {
+    reward - peers.weighted_mean
+}
+
+const NAMES: [&str; COMPUTED.len()] = {
+    let mut names = [""; COMPUTED.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = COMPUTED[place].name;
+        place += 1;
+    }
+    names
+};
+
+impl Baseline<'_> {
+    /// Reads the word for one that is computed.
+    pub fn new(word: &str) -> Result<Self, Error> {
+        let all: &'static [Computed] = &COMPUTED;
+        match all.iter().find(|computed| computed.name == word) {
+            Some(computed) => Ok(Self::Computed(computed)),
+            None => Err(Error::Choice { argument: "baseline", value: word.to_owned(), choices: &NAMES }),
+        }
+    }
+
+    /// Whether it is the one with this word.
+    pub fn is(&self, word: &str) -> bool {
+        matches!(self, Self::Computed(computed) if computed.name == word)
+    }
+}
+
+/// The rewards that one is compared with, itself among them.
+#[derive(Debug, Clone, Copy)]
+struct Peers {
+    count: f64,
+    /// 0 where there are none.
+    mean: f64,
+    /// 0 where there are no weights, or nothing has any.
+    weighted_mean: f64,
+    /// The root of the variance over n − 1; 0 where there is one, or none.
+    deviation: f64,
+}
+
+/// How numbers are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sums {
+    /// In any order the same, correctly rounded.
+    Exact,
+    /// One after another.
+    Fast,
+}
+
+impl Sums {
+    fn of(self, numbers: impl Iterator<Item = f64>) -> f64 {
+        if self == Self::Fast {
+            return numbers.sum();
+        }
+        let mut sum = Exact::new();
+        numbers.for_each(|number| sum.add(number));
+        sum.take()
+    }
+}
+
+impl Peers {
+    fn of(rewards: &[f64], weights: Option<&[f64]>, has_deviation: bool, sums: Sums) -> Self {
+        let there = || rewards.iter().copied().filter(|reward| !reward.is_nan());
+        // Equal numbers have the first for their mean, and no distance; so fast sums are of distances from it.
+        let first = there().next().unwrap_or(0.0);
+        let from = if sums == Sums::Fast || there().all(|reward| reward == first) { first } else { 0.0 };
+        let mut count = 0.0;
+        let sum = sums.of(there().map(|reward| {
+            count += 1.0;
+            reward - from
+        }));
+        let mean = if count > 0.0 { from + sum / count } else { 0.0 };
+        let mut weighted_mean = 0.0;
+        if let Some(weights) = weights {
+            let pairs = || rewards.iter().zip(weights).filter(|(reward, weight)| !reward.is_nan() && **weight != 0.0);
+            let total: f64 = pairs().map(|(_, weight)| weight).sum();
+            if total != 0.0 {
+                weighted_mean = from + sums.of(pairs().map(|(reward, weight)| weight * (reward - from))) / total;
+            }
+        }
+        let mut deviation = 0.0;
+        if has_deviation && count > 1.0 {
+            let squares = sums.of(there().map(|reward| (reward - mean) * (reward - mean)));
+            deviation = (squares / (count - 1.0)).sqrt();
+        }
+        Self { count, mean, weighted_mean, deviation }
+    }
+}
 
 /// What advantages are divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,69 +158,59 @@ pub enum Scale {
 /// How rewards of groups become advantages.
 pub struct GroupAdvantages<'a> {
     /// What is subtracted.
-    pub baseline: Baseline<'a>,
+    pub baseline: &'a Baseline<'a>,
     /// What is divided by, if anything...
     pub scale: Option<Scale>,
     /// ... and added to it before.
     pub epsilon: f64,
+    /// How sums are made.
+    pub sums: Sums,
 }
 
 impl GroupAdvantages<'_> {
-    /// Replaces rewards by advantages: the groups are the sequences of the structure, the answers their steps. `weights`
-    /// are those of a weighted mean.
+    /// Replaces rewards: the groups are the sequences, the answers their steps. `weights` are those of a weighted mean, and
+    /// `baselines` what is subtracted where the baseline is an array; `tick` is called for each group with its size.
     pub fn of(
         &self,
         rewards: &mut PerStep<f64>,
         weights: Option<&PerStep<f64>>,
-        structure: &Structure,
+        baselines: Option<&PerStep<f64>>,
+        tick: &dyn Fn(usize) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let groups = || 0..structure.sequences();
-        let deviation = match self.scale {
-            Some(Scale::Batch) => Some(Moments::of(groups().flat_map(|group| rewards.of(group).iter().copied()))),
+        let computed = match self.baseline {
+            Baseline::Computed(computed) => Some(*computed),
             _ => None,
         };
-        let batch = match self.baseline {
-            Baseline::BatchMean => Moments::of(groups().flat_map(|group| rewards.of(group).iter().copied())).mean,
-            _ => 0.0,
+        let is_of_batch = computed.is_some_and(|computed| computed.is_of_batch);
+        let has_own = (computed.is_some() && !is_of_batch) || self.scale == Some(Scale::Group);
+        let none = Peers { count: 0.0, mean: 0.0, weighted_mean: 0.0, deviation: 0.0 };
+        let batch = match is_of_batch || self.scale == Some(Scale::Batch) {
+            true => Peers::of(rewards.all(), None, self.scale == Some(Scale::Batch), self.sums),
+            false => none,
         };
-        let mut of_groups = None;
-        let mut of_answers = None;
-        if let Baseline::Array(array) = &self.baseline {
-            of_groups = per_sequence(array, structure)?;
-            if of_groups.is_none() {
-                of_answers = Some(floats_per_step("baseline", array, structure)?);
-            }
-        }
-        for group in groups() {
-            let own = Moments::of(rewards.of(group).iter().copied());
-            let weighted = match (&self.baseline, weights) {
-                (Baseline::LengthWeighted, Some(weights)) => own.weighted_mean(rewards.of(group), weights.of(group)),
-                _ => 0.0,
+        for group in 0..rewards.sequences() {
+            let (weights, baselines) = (weights.map(|all| all.of(group)), baselines.map(|all| all.of(group)));
+            let rewards = rewards.of_mut(group);
+            tick(rewards.len())?;
+            let own = match has_own {
+                true => Peers::of(rewards, weights, self.scale == Some(Scale::Group), self.sums),
+                false => none,
             };
             let divisor = match self.scale {
                 None => 1.0,
-                Some(Scale::Group) => own.deviation() + self.epsilon,
-                Some(Scale::Batch) => deviation.as_ref().map_or(0.0, Moments::deviation) + self.epsilon,
+                Some(Scale::Group) => own.deviation + self.epsilon,
+                Some(Scale::Batch) => batch.deviation + self.epsilon,
             };
-            for (answer, reward) in rewards.of_mut(group).iter_mut().enumerate() {
+            let peers = if is_of_batch { &batch } else { &own };
+            for (answer, reward) in rewards.iter_mut().enumerate() {
                 if reward.is_nan() {
                     *reward = 0.0;
                     continue;
                 }
-                let centred = match &self.baseline {
-                    Baseline::None => *reward,
-                    Baseline::Number(number) => *reward - number,
-                    Baseline::BatchMean => *reward - batch,
-                    Baseline::GroupMean => *reward - own.mean,
-                    // r − (n mean − r) / (n − 1)
-                    Baseline::LeaveOneOut if own.count < 2.0 => 0.0,
-                    Baseline::LeaveOneOut => (*reward - own.mean) * (own.count / (own.count - 1.0)),
-                    Baseline::LengthWeighted => *reward - weighted,
-                    Baseline::Array(_) => match (&of_groups, &of_answers) {
-                        (Some(of_groups), _) => *reward - of_groups[group],
-                        (None, Some(of_answers)) => *reward - of_answers.of(group)[answer],
-                        (None, None) => unreachable!("the baseline is one or the other"),
-                    },
+                let centred = match (computed, self.baseline) {
+                    (Some(computed), _) => (computed.less)(*reward, peers),
+                    (None, Baseline::Number(number)) => *reward - number,
+                    _ => *reward - baselines.map_or(0.0, |baselines| baselines[answer]),
                 };
                 // What is exactly 0 stays, also where the deviation is 0 and nothing is added to it.
                 *reward = if centred == 0.0 { 0.0 } else { centred / divisor };
@@ -100,91 +220,88 @@ impl GroupAdvantages<'_> {
     }
 }
 
-/// Count, mean and squared distances of numbers that are not NaN.
-pub struct Moments {
-    first: f64,
-    count: f64,
+/// Generalized advantage estimation, backwards from the end of an episode.
+#[derive(Debug, Clone, Copy)]
+pub struct Estimation {
+    /// γ
+    pub discount: f64,
+    /// λ
+    pub decay: f64,
+    /// V of the step behind.
+    value: f64,
+    /// A of the step behind.
+    advantage: f64,
+}
+
+impl Estimation {
+    /// At the end.
+    pub fn new(discount: f64, decay: f64) -> Self {
+        Self { discount, decay, value: 0.0, advantage: 0.0 }
+    }
+
+    /// Replaces the rewards of the steps before by advantages, and fills the returns A + V. Steps that are not valid are
+    /// passed over, as if they were not there.
+    pub fn before(&mut self, rewards: &mut [f64], returns: &mut [f64], values: &[f64], valid: &[bool]) {
+        for step in (0..rewards.len()).rev() {
+            (rewards[step], returns[step]) = match valid[step] {
+                true => {
+                    let Self { discount, decay, value, advantage } = *self;
+                    self.advantage = rewards[step] + discount * value - values[step] + discount * decay * advantage;
+                    self.value = values[step];
+                    (self.advantage, self.advantage + self.value)
+                }
+                false => (0.0, 0.0),
+            };
+        }
+    }
+}
+
+/// (x − mean) / √(variance + ε), the variance over n − 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Whitening {
     mean: f64,
-    squares: f64,
+    scale: f64,
+    /// Whether the mean is put back.
+    keeps_mean: bool,
 }
 
-impl Moments {
-    /// Of the distances from the first number: equal numbers have it for their mean, and no distance.
-    pub fn of(numbers: impl Iterator<Item = f64> + Clone) -> Self {
-        let numbers = numbers.filter(|number| !number.is_nan());
-        let first = numbers.clone().next().unwrap_or(0.0);
-        let (mut count, mut sum) = (0.0, 0.0);
-        for number in numbers.clone() {
-            count += 1.0;
-            sum += number - first;
-        }
-        let mean = if count > 0.0 { first + sum / count } else { 0.0 };
-        let squares = numbers.map(|number| (number - mean) * (number - mean)).sum();
-        Self { first, count, mean, squares }
-    }
+/// Shows some numbers after others, and which of them are valid.
+pub type Visit<'a> = dyn FnMut(&mut dyn FnMut(&[f64], &[bool])) -> Result<(), Error> + 'a;
 
-    /// The variance over n − 1; 0 where there is one number, or none.
-    pub fn variance(&self) -> f64 {
-        if self.count < 2.0 { 0.0 } else { self.squares / (self.count - 1.0) }
-    }
-
-    /// The mean.
-    pub fn mean(&self) -> f64 {
-        self.mean
-    }
-
-    fn deviation(&self) -> f64 {
-        self.variance().sqrt()
-    }
-
-    fn weighted_mean(&self, numbers: &[f64], weights: &[f64]) -> f64 {
-        let (mut sum, mut total) = (0.0, 0.0);
-        for (number, weight) in numbers.iter().zip(weights).filter(|(number, _)| !number.is_nan()) {
-            sum += weight * (number - self.first);
-            total += weight;
-        }
-        if total == 0.0 { 0.0 } else { self.first + sum / total }
-    }
-}
-
-/// Replaces the rewards of an episode by advantages, and fills the returns A + V. Steps that are not valid are passed over,
-/// as if they were not there.
-pub fn generalized(
-    rewards: &mut [f64],
-    returns: &mut [f64],
-    values: &[f64],
-    valid: &[bool],
-    discount: f64,
-    decay: f64,
-) {
-    let (mut value, mut advantage) = (0.0, 0.0);
-    for step in (0..rewards.len()).rev() {
-        (rewards[step], returns[step]) = match valid[step] {
-            true => {
-                advantage = rewards[step] + discount * value - values[step] + discount * decay * advantage;
-                value = values[step];
-                (advantage, advantage + value)
-            }
-            false => (0.0, 0.0),
+impl Whitening {
+    /// Of all valid numbers that are shown; they are shown twice. NaN in a valid place makes all of them NaN.
+    pub fn new(visit: &mut Visit<'_>, keeps_mean: bool, epsilon: f64) -> Result<Self, Error> {
+        let (mut first, mut count) = (None, 0.0);
+        let (mut sum, mut squares) = (0.0, 0.0);
+        let valid = |numbers: &[f64], valid: &[bool], each: &mut dyn FnMut(f64)| {
+            numbers.iter().zip(valid).filter(|(_, is_valid)| **is_valid).for_each(|(number, _)| each(*number));
         };
+        visit(&mut |numbers, are_valid| {
+            valid(numbers, are_valid, &mut |number| {
+                // Equal numbers have the first for their mean, and no distance.
+                sum += number - *first.get_or_insert(number);
+                count += 1.0;
+            });
+        })?;
+        let mean = first.unwrap_or(0.0) + if count > 0.0 { sum / count } else { 0.0 };
+        visit(&mut |numbers, are_valid| {
+            valid(numbers, are_valid, &mut |number| squares += (number - mean) * (number - mean));
+        })?;
+        let variance = if count > 1.0 { squares / (count - 1.0) } else { 0.0 };
+        // One number alone may be NaN.
+        Ok(Self { mean, scale: (variance + 0.0 * mean + epsilon).sqrt(), keeps_mean })
     }
-}
 
-/// Replaces valid numbers by (x − mean) / √(variance + ε), the variance over n − 1.
-pub fn whiten(numbers: &mut PerStep<f64>, valid: &PerStep<bool>, sequences: usize, shifts_mean: bool, epsilon: f64) {
-    let all = (0..sequences).flat_map(|sequence| numbers.of(sequence).iter().zip(valid.of(sequence)));
-    // NaN in a valid place stays, and makes all of them NaN.
-    let has_nan = all.clone().any(|(number, &is_valid)| is_valid && number.is_nan());
-    let moments = Moments::of(all.filter(|(_, is_valid)| **is_valid).map(|(number, _)| *number));
-    let (mean, scale) = match has_nan {
-        true => (f64::NAN, f64::NAN),
-        false => (moments.mean, (moments.variance() + epsilon).sqrt()),
-    };
-    for sequence in 0..sequences {
-        for (number, &is_valid) in numbers.of_mut(sequence).iter_mut().zip(valid.of(sequence)) {
-            let distance = *number - mean;
-            let scaled = if distance == 0.0 { 0.0 } else { distance / scale };
-            *number = if is_valid { if shifts_mean { scaled } else { scaled + mean } } else { 0.0 };
+    /// Replaces numbers; by 0 where they are not valid.
+    pub fn of(&self, numbers: &mut [f64], valid: &[bool]) {
+        for (number, &is_valid) in numbers.iter_mut().zip(valid) {
+            let distance = *number - self.mean;
+            let scaled = if distance == 0.0 { 0.0 } else { distance / self.scale };
+            *number = match (is_valid, self.keeps_mean) {
+                (false, _) => 0.0,
+                (true, false) => scaled,
+                (true, true) => scaled + self.mean,
+            };
         }
     }
 }

@@ -21,8 +21,7 @@
 //! What is held at a limit has the slope 0. PPO: Schulman et al., 2017, <https://arxiv.org/abs/1707.06347>; k1 to k3:
 //! Schulman, 2020, <http://joschu.net/blog/kl-approx.html>.
 
-use crate::error::Error;
-use crate::input::{PerStep, make_room};
+use super::policy_terms::BLOCK;
 use crate::simd::elementary::exp_each;
 
 /// What becomes of ratio and advantage.
@@ -72,8 +71,6 @@ pub struct Kl {
 pub struct RatioLoss {
     /// What becomes of ratio and advantage.
     pub objective: Objective,
-    /// Whether the ratio is that of the sequence.
-    pub is_of_sequence: bool,
     /// How far below 1 the ratio counts.
     pub clip_low: f64,
     /// How far above.
@@ -84,134 +81,147 @@ pub struct RatioLoss {
     pub kl: Option<Kl>,
 }
 
-/// Numbers of every step.
+/// What belongs to some steps of a sequence.
 #[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
+pub struct Steps<'a> {
     /// ln π
-    pub log_probs: &'a PerStep<f64>,
+    pub log_probs: &'a [f64],
     /// ln π_old; where there are none, those of π.
-    pub old: Option<&'a PerStep<f64>>,
+    pub old: Option<&'a [f64]>,
     /// ln π_ref
-    pub reference: Option<&'a PerStep<f64>>,
-    /// A
-    pub advantages: &'a PerStep<f64>,
+    pub reference: Option<&'a [f64]>,
+    /// A, of each step or of all.
+    pub advantages: &'a [f64],
     /// Which steps count.
-    pub valid: &'a PerStep<bool>,
+    pub valid: &'a [bool],
+    /// The mean of d over the valid steps of the sequence, if the ratio is that of the sequence.
+    pub of_sequence: Option<f64>,
+}
+
+impl Steps<'_> {
+    /// ln π less another one, where there is one: what is compared with itself is the same, also where it is impossible.
+    /// What lies in masked places stays there.
+    fn less(&self, other: Option<&[f64]>, into: &mut [f64]) {
+        let Some(other) = other else { return into.fill(0.0) };
+        for (((into, own), other), &is_valid) in into.iter_mut().zip(self.log_probs).zip(other).zip(self.valid) {
+            *into = if is_valid { own - other } else { 0.0 };
+        }
+    }
 }
 
 /// ℓ, and its slope.
 type Point = (f64, f64);
 
 impl RatioLoss {
-    /// Computes ℓ and ∂ℓ/∂ln π of every step of a sequence, in place of zeros.
-    pub fn sequence(
-        &self,
-        inputs: Inputs<'_>,
-        sequence: usize,
-        values: &mut [f64],
-        slopes: &mut [f64],
-    ) -> Result<(), Error> {
-        let (valid, log_probs) = (inputs.valid.of(sequence), inputs.log_probs.of(sequence));
-        let advantages = inputs.advantages.of(sequence);
-        let (old, reference) = (inputs.old.unwrap_or(inputs.log_probs), inputs.reference.unwrap_or(inputs.log_probs));
-        let (old, reference) = (old.of(sequence), reference.of(sequence));
-        // What is compared with itself is the same, also where it is impossible.
-        let ratio_to = |other: &[f64], step: usize, is_given: bool| match is_given {
-            true => log_probs[step] - other[step],
-            false => 0.0,
-        };
-        let ratio = |step: usize| ratio_to(old, step, inputs.old.is_some());
-        let to_reference = |step: usize| -ratio_to(reference, step, inputs.reference.is_some());
-        let steps = || (0..valid.len()).filter(|&step| valid[step]);
-        // The ratios stand in `values`, and what the penalty is made of in `slopes`, until their step comes.
-        for step in steps() {
-            values[step] = ratio(step);
-            slopes[step] = to_reference(step);
+    /// Fills ℓ and ∂ℓ/∂ln π of at most [`BLOCK`] steps.
+    pub fn fill(&self, steps: Steps<'_>, values: &mut [f64], slopes: &mut [f64]) {
+        let Steps { log_probs, old, reference, advantages, valid, of_sequence } = steps;
+        let count = valid.len();
+        let (mut distances, mut ratios) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let (mut gates, mut worth) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let (distances, ratios) = (&mut distances[..count], &mut ratios[..count]);
+        let (gates, worth) = (&mut gates[..count], &mut worth[..count]);
+        match advantages {
+            [one] => worth.fill(*one),
+            all => worth.copy_from_slice(all),
         }
-        let mut is_free = true;
-        if self.is_of_sequence {
-            let count = steps().count().max(1) as f64;
-            let mean = steps().map(|step| values[step]).sum::<f64>() / count;
-            is_free = is_within(mean, self.ratio_limit);
-            steps().for_each(|step| values[step] = mean);
+        match of_sequence {
+            Some(mean) => distances.fill(mean),
+            None => steps.less(old, distances),
         }
-        hold(values, self.ratio_limit);
-        exp_each(values);
-        if let Some(Kl { penalty: Penalty::K3, ratio_limit, .. }) = self.kl {
-            hold(slopes, ratio_limit);
-            exp_each(slopes);
-        }
-        let mut gates = vec![];
+        held_exponentials(distances, self.ratio_limit, ratios);
         if let Objective::Sapo(temperatures) = self.objective {
-            make_room(&mut gates, values.len())?;
-            let exponents = values.iter().zip(advantages);
-            gates.extend(exponents.map(|(ratio, &advantage)| temperature(temperatures, advantage) * (1.0 - ratio)));
-            exp_each(&mut gates);
-        }
-        for (step, &is_valid) in valid.iter().enumerate() {
-            if !is_valid {
-                (values[step], slopes[step]) = (0.0, 0.0);
-                continue;
+            for ((gate, ratio), &advantage) in gates.iter_mut().zip(&*ratios).zip(&*worth) {
+                *gate = temperature(temperatures, advantage) * (1.0 - ratio);
             }
-            let is_free = match self.is_of_sequence {
-                true => is_free,
-                false => is_within(ratio(step), self.ratio_limit),
-            };
-            let rest = gates.get(step).copied().unwrap_or_default();
-            let (mut value, mut slope) = self.surrogate(advantages[step], values[step], is_free, log_probs[step], rest);
-            if let Some(kl) = &self.kl {
-                let (k, of_k) = kl.of(to_reference(step), slopes[step]);
-                value += kl.coefficient * k;
-                slope += kl.coefficient * of_k;
-            }
-            (values[step], slopes[step]) = (value, slope);
+            exp_each(gates);
         }
-        Ok(())
-    }
-
-    /// `is_free` says that the ratio is not held at its limit; `rest` is exp(τ (1 − s)), where it is needed.
-    fn surrogate(&self, advantage: f64, ratio: f64, is_free: bool, log_prob: f64, rest: f64) -> Point {
-        if advantage == 0.0 {
-            return (0.0, 0.0);
-        }
-        let slope_of_ratio = if is_free { ratio } else { 0.0 };
-        let clipped = ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high);
+        let each = ratios.iter().zip(&*distances).zip(&*worth).zip(log_probs).zip(&*gates);
+        let out = values.iter_mut().zip(&mut *slopes);
         match self.objective {
             Objective::Clip { dual } => {
-                let (free, held) = (-advantage * ratio, -advantage * clipped);
-                // Where both are the same the ratio is not clipped.
-                let (value, slope) = if held > free { (held, 0.0) } else { (free, -advantage * slope_of_ratio) };
-                match dual {
-                    Some(most) if advantage < 0.0 && value > -advantage * most => (-advantage * most, 0.0),
-                    _ => (value, slope),
+                let most = dual.unwrap_or(f64::INFINITY);
+                for ((value, slope), ((((ratio, distance), advantage), _), _)) in out.zip(each) {
+                    (*value, *slope) = self.clip(*ratio, is_within(*distance, self.ratio_limit), *advantage, most);
                 }
             }
-            Objective::Cispo => (-advantage * clipped * log_prob, -advantage * clipped),
+            Objective::Cispo => {
+                for ((value, slope), ((((ratio, _), &advantage), log_prob), _)) in out.zip(each) {
+                    let factor = -advantage * self.clipped(*ratio);
+                    (*value, *slope) = if advantage == 0.0 { (0.0, 0.0) } else { (factor * log_prob, factor) };
+                }
+            }
             Objective::Sapo(temperatures) => {
-                let temperature = temperature(temperatures, advantage);
-                let gate = 1.0 / (1.0 + rest);
-                let slope = 4.0 * gate * (1.0 - gate);
-                // A gate that is open is open however large the ratio is.
-                let slope = if slope == 0.0 { 0.0 } else { slope * slope_of_ratio };
-                (-advantage * gate * 4.0 / temperature, -advantage * slope)
+                for ((value, slope), ((((ratio, distance), advantage), _), rest)) in out.zip(each) {
+                    let ratio = if is_within(*distance, self.ratio_limit) { *ratio } else { 0.0 };
+                    (*value, *slope) = gated(ratio, *rest, *advantage, temperature(temperatures, *advantage));
+                }
+            }
+        }
+        if let Some(kl) = &self.kl {
+            steps.less(reference, distances);
+            for distance in &mut *distances {
+                *distance = -*distance;
+            }
+            if kl.penalty == Penalty::K3 {
+                held_exponentials(distances, kl.ratio_limit, ratios);
+            }
+            for (((value, slope), distance), exponential) in
+                values.iter_mut().zip(slopes).zip(&*distances).zip(&*ratios)
+            {
+                let (k, of_k) = kl.of(*distance, *exponential);
+                *value += kl.coefficient * k;
+                *slope += kl.coefficient * of_k;
             }
         }
     }
+
+    fn clipped(&self, ratio: f64) -> f64 {
+        ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high)
+    }
+
+    /// `is_free` says that the ratio is not held at its limit, `most` is c. There is nothing to be predicted here: which
+    /// side of a limit a ratio is on looks like chance.
+    #[inline(always)]
+    fn clip(&self, ratio: f64, is_free: bool, advantage: f64, most: f64) -> Point {
+        let (free, held) = (-advantage * ratio, -advantage * self.clipped(ratio));
+        // Where both are the same the ratio is not clipped.
+        let value = if held > free { held } else { free };
+        let most = if advantage < 0.0 { -advantage * most } else { f64::INFINITY };
+        let is_limited = held > free || value > most;
+        let slope = if is_free && !is_limited { free } else { 0.0 };
+        let value = if value > most { most } else { value };
+        let is_nothing = advantage == 0.0;
+        (if is_nothing { 0.0 } else { value }, if is_nothing { 0.0 } else { slope })
+    }
+}
+
+/// SAPO: `ratio` is 0 where it is held, and `rest` exp(τ (1 − s)).
+fn gated(ratio: f64, rest: f64, advantage: f64, temperature: f64) -> Point {
+    if advantage == 0.0 {
+        return (0.0, 0.0);
+    }
+    let gate = 1.0 / (1.0 + rest);
+    let slope = 4.0 * gate * (1.0 - gate);
+    // A gate that is open is open however large the ratio is.
+    let slope = if slope == 0.0 { 0.0 } else { slope * ratio };
+    (-advantage * gate * 4.0 / temperature, -advantage * slope)
 }
 
 fn temperature([positive, negative]: [f64; 2], advantage: f64) -> f64 {
     if advantage > 0.0 { positive } else { negative }
 }
 
-fn hold(numbers: &mut [f64], limit: f64) {
-    for number in numbers {
-        *number = number.clamp(-limit, limit);
-    }
+/// exp of numbers that are held within a limit.
+fn held_exponentials(numbers: &[f64], limit: f64, into: &mut [f64]) {
+    into.iter_mut().zip(numbers).for_each(|(into, number)| *into = number.clamp(-limit, limit));
+    exp_each(into);
 }
 
+#[inline(always)]
 fn is_within(number: f64, limit: f64) -> bool {
     // NaN is held nowhere, and stays.
-    number.is_nan() || number.abs() <= limit
+    number.is_nan() | (number.abs() <= limit)
 }
 
 impl Kl {
@@ -242,6 +252,12 @@ impl Kl {
 pub fn value_term(value: f64, target: f64, old: Option<(f64, f64)>) -> Point {
     let free = value - target;
     let Some((old, clip)) = old else { return (0.5 * free * free, free) };
-    let held = value.clamp(old - clip, old + clip) - target;
-    if held * held > free * free { (0.5 * held * held, 0.0) } else { (0.5 * free * free, free) }
+    let (low, high) = (old - clip, old + clip);
+    // Limits that are no numbers hold nothing.
+    let held = if low <= high { value.clamp(low, high) - target } else { f64::NAN };
+    match held * held > free * free {
+        true => (0.5 * held * held, 0.0),
+        false if held.is_nan() => (held, held),
+        false => (0.5 * free * free, free),
+    }
 }

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::answer::{Request, Results, Term, answer, is_in_place};
-use super::arguments::{Floats, Mask, holds_integers, integer, integer_array, integers, number, reducer, word};
+use super::arguments::{Floats, Mask, flag, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::{Kind, with_element};
+use super::pointwise::at_least_zero;
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::float::Element;
@@ -19,11 +20,13 @@ use crate::input::{
     rows_like,
 };
 use crate::losses::Scores;
+use crate::losses::advantages::{Baseline, Scale};
 use crate::losses::cross_entropy::{CrossEntropy, Options, Smoothed, Targets};
 use crate::losses::logits::Transform;
 use crate::losses::policy_gradient::{self, Actions, PolicyGradient, TokenLogProbs};
 use crate::losses::policy_terms::{PolicyTerms, Terms};
-use crate::losses::reinforce::{Baseline, advantages, axes, reinforce};
+use crate::losses::reinforce::{Worth, axes, reinforce};
+use crate::parallel::watched;
 use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -278,6 +281,18 @@ impl<'py> Given<'py> {
     }
 }
 
+/// Whose deviation advantages are divided by.
+pub(super) fn scale_of(object: &Object<'_>) -> PyResult<Scale> {
+    match &*word("scale", object)? {
+        "group" => Ok(Scale::Group),
+        "batch" => Ok(Scale::Batch),
+        other => {
+            let choices: &[&str] = &["group", "batch"];
+            Err(Error::Choice { argument: "scale", value: other.to_owned(), choices }.into())
+        }
+    }
+}
+
 /// One number for each class.
 pub(super) fn class_numbers(name: &str, floats: &Floats<'_>) -> Result<Vec<f64>, Error> {
     match floats.any() {
@@ -303,7 +318,11 @@ pub(super) fn reinforce_loss<'py>(
     actions: Option<Object<'py>>,
     rewards: Object<'py>,
     baseline: Option<Object<'py>>,
+    scale: Option<Object<'py>>,
+    epsilon: Object<'py>,
     discount: Option<Object<'py>>,
+    whiten: Object<'py>,
+    entropy: Object<'py>,
     scores: Object<'py>,
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
@@ -317,7 +336,11 @@ pub(super) fn reinforce_loss<'py>(
             let message = "actions is None, which goes with scores=\"log_probs\": the log-probability of each action";
             return Err(Error::Value(message.to_owned()).into());
         }
-        let discount = discount.map(|object| number("discount", &object)).transpose()?;
+        let entropy = number("entropy", &entropy)?;
+        if entropy != 0.0 && scores != Scores::Logits {
+            let message = format!("entropy is {entropy}, which goes with scores=\"logits\": it is that of all actions");
+            return Err(Error::Value(message).into());
+        }
         let first = match actions.is_some() {
             true => Floats::rows("logits", &logits)?,
             false => Floats::new("logits", &logits)?,
@@ -332,6 +355,13 @@ pub(super) fn reinforce_loss<'py>(
                 baseline_array.baseline()?
             }
         };
+        let worth = Worth {
+            baseline,
+            scale: scale.as_ref().map(scale_of).transpose()?,
+            epsilon: at_least_zero("epsilon", &epsilon)?,
+            discount: discount.map(|object| number("discount", &object)).transpose()?,
+            whitens: flag("whiten", &whiten)?,
+        };
         let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes(actions.is_some()), true)?;
@@ -345,23 +375,25 @@ pub(super) fn reinforce_loss<'py>(
             let structure = &sequences.structure;
             let ids = actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
             let mask = mask_of_steps(mask.as_ref(), structure)?;
-            let mut advantages = advantages(&sequences, &valid, mask.as_ref(), &rewards.any(), &baseline, discount)?;
+            let valid = valid_steps(&valid, mask.clone(), structure);
+            let (rewards, all_valid, work) = (rewards.any(), valid.clone(), structure.steps.iter().sum());
+            let mut advantages = enter(py, work, |watch| {
+                watched(watch, |ticker| worth.advantages(&rewards, structure, all_valid, ticker))
+            })?;
             let ids = match ids {
                 Some(ids) => {
                     let actions = Actions { ids, mask, ignore_index: None };
                     actions.check("actions", &sequences)?;
                     if scores == Scores::Logits {
-                        let loss = reinforce(sequences, actions, advantages);
+                        let loss = reinforce(sequences, actions, advantages, entropy);
                         return answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[]);
                     }
-                    let valid = valid_steps(&valid, actions.mask, structure);
-                    (Some(actions.ids), valid)
+                    Some(actions.ids)
                 }
-                None => (None, valid_steps(&valid, mask, structure)),
+                None => None,
             };
-            let (ids, valid) = ids;
             advantages.negate();
-            let loss = PolicyTerms::new(sequences, ids, Terms::Products, advantages, valid);
+            let loss = PolicyTerms::new(sequences, Terms::Products(advantages, ids), valid);
             answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[])
         })
     })

@@ -295,11 +295,7 @@ impl<'py> Parameters<'_, 'py> {
     }
 
     pub(super) fn at_least_zero(&mut self, name: &'static str) -> PyResult<f64> {
-        let value = number(name, &self.get(name)?)?;
-        match value >= 0.0 && value.is_finite() {
-            true => Ok(value),
-            false => Err(Error::Value(format!("{name} is {value}, expected a number that is at least 0")).into()),
-        }
+        at_least_zero(name, &self.get(name)?)
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> PyResult<bool> {
@@ -325,6 +321,14 @@ fn above_zero(name: &str, object: &Object<'_>) -> PyResult<f64> {
     match value > 0.0 && value.is_finite() {
         true => Ok(value),
         false => Err(Error::Value(format!("{name} is {value}, expected a positive number")).into()),
+    }
+}
+
+pub(super) fn at_least_zero(name: &str, object: &Object<'_>) -> PyResult<f64> {
+    let value = number(name, object)?;
+    match value >= 0.0 && value.is_finite() {
+        true => Ok(value),
+        false => Err(Error::Value(format!("{name} is {value}, expected a number that is at least 0")).into()),
     }
 }
 

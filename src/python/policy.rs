@@ -7,19 +7,21 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::answer::{Request, Results, Term, answer, is_in_place};
 use super::arguments::{Floats, Mask, integer_array, integers, number, reducer, word};
-use super::array::with_element;
-use super::losses::{Given, lengths_of, mask_of_steps, valid_steps};
+use super::array::{Kind, with_element};
+use super::losses::{Given, addresses, lengths_of, mask_of_steps, scale_of, valid_steps};
 use super::pointwise::Parameters;
 use super::text::word_error_rate;
 use super::{enter, guarded};
 use crate::error::{Error, tuple};
-use crate::float::{Element, Float};
-use crate::input::{Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step};
-use crate::losses::advantages::{GroupAdvantages, Scale, generalized, whiten};
-use crate::losses::policy_ratio::{Inputs, Kl, Objective, Penalty, RatioLoss, value_term};
+use crate::input::{
+    AnyRows, Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, rows_like,
+};
+use crate::losses::advantages::{Baseline, Estimation, GroupAdvantages, Sums, Whitening};
+use crate::losses::policy_ratio::{Kl, Objective, Penalty, RatioLoss, Steps, value_term};
 use crate::losses::policy_sets::{Margin, Preference, Risk};
-use crate::losses::policy_terms::{Fill, PolicyTerms, Terms, each_sequence};
-use crate::losses::reinforce::{Baseline, per_sequence, per_step_or_sequence};
+use crate::losses::policy_terms::{BLOCK, Block, PolicyTerms, Terms};
+use crate::losses::reinforce::{groups, per_sequence, per_step_or_sequence};
+use crate::parallel::{Ticker, for_each, watched};
 use crate::reduction::{NUMERIC, POLICY, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -59,27 +61,32 @@ pub(super) fn policy_loss<'py>(
         let mut call = Call { names, arguments, with };
         let first = Floats::new(names[0], &call.argument(0)?)?;
         let has_groups = !matches!(name, "dpo" | "mrt" | "mwer" | "group_advantages");
-        let structure = with_element!(first.kind, E => {
-            Sequences::<E>::new(names[0], &first.typed(), Axes::Steps, has_groups)?.structure
-        });
-        let numbers = floats_per_step(names[0], &first.any(), &structure)?;
-        let about = About { py, first, structure, gradient };
+        let structure = structure(names[0], &first, has_groups)?;
+        let about = About { py, names, first, structure, gradient };
         match name {
-            "ppo" | "grpo" => about.ratio(call, &numbers, name == "grpo"),
-            "value" => about.value(call, numbers),
-            "dpo" => about.preference(call, &numbers),
-            "mrt" | "mwer" => about.risk(call, &numbers, name == "mwer"),
-            "group_advantages" => about.group_advantages(call, numbers),
-            "gae" => about.generalized(call, numbers),
-            _ => {
-                let (valid, shifts_mean) = (about.valid(&mut call)?, call.with.flag("shift_mean")?);
-                let epsilon = call.with.at_least_zero("epsilon")?;
-                call.with.finish()?;
-                let mut numbers = numbers;
-                whiten(&mut numbers, &valid, about.structure.sequences(), shifts_mean, epsilon);
-                about.numbers(&numbers)
-            }
+            "ppo" | "grpo" => about.ratio(call, name == "grpo"),
+            "value" => about.value(call),
+            "dpo" => about.preference(call),
+            "mrt" | "mwer" => about.risk(call, name == "mwer"),
+            "group_advantages" => about.group_advantages(call),
+            "gae" => about.generalized(call),
+            _ => about.whitened(call),
         }
+    })
+}
+
+/// How sequences of steps lie.
+fn structure(name: &str, first: &Floats<'_>, has_groups: bool) -> PyResult<Structure> {
+    if let Argument::Array(array) = &first.arrays
+        && let Some((&steps, outer)) = array.shape.split_last()
+        && outer.len() <= 1 + usize::from(has_groups)
+        && !array.shape.contains(&0)
+    {
+        let steps_of_each = vec![steps; outer.iter().product()];
+        return Ok(Structure { outer: outer.to_vec(), ragged: false, steps: steps_of_each, padding: vec![steps] });
+    }
+    with_element!(first.kind, E => {
+        Ok(Sequences::<E>::new(name, &first.typed(), Axes::Steps, has_groups)?.structure)
     })
 }
 
@@ -159,28 +166,74 @@ fn together(has_one: bool, has_other: bool, message: &str) -> Result<(), Error> 
 /// The first argument, and what is asked for.
 struct About<'py> {
     py: Python<'py>,
+    names: &'static [&'static str],
     first: Floats<'py>,
     structure: Structure,
     gradient: Request<'py>,
 }
 
+/// What a step of a sequence is worth.
+enum Worth<'a> {
+    Groups(PerStep<f64>),
+    Sequences(Vec<f64>),
+    Steps(Vec<AnyRows<'a>>),
+}
+
+/// Where numbers of a sequence are written.
+enum Out<'a> {
+    Single(&'a mut [f32]),
+    Double(&'a mut [f64]),
+}
+
+impl Out<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Single(out) => out.len(),
+            Self::Double(out) => out.len(),
+        }
+    }
+
+    /// Writes numbers from place `first` on.
+    fn write(&mut self, first: usize, numbers: &[f64]) {
+        match self {
+            Self::Single(out) => out[first..].iter_mut().zip(numbers).for_each(|(out, number)| *out = *number as f32),
+            Self::Double(out) => out[first..first + numbers.len()].copy_from_slice(numbers),
+        }
+    }
+}
+
 impl<'py> About<'py> {
-    fn per_step(&self, name: &str, object: &Object<'py>) -> PyResult<PerStep<f64>> {
-        Ok(floats_per_step(name, &Floats::new(name, object)?.any(), &self.structure)?)
+    fn is_double(&self) -> bool {
+        self.first.kind == Kind::F64
+    }
+
+    /// Numbers of every step, which stay where they are.
+    fn rows<'a>(&self, name: &str, floats: &'a Floats<'py>) -> PyResult<Vec<AnyRows<'a>>> {
+        Ok(rows_like(name, &floats.any(), &self.structure, &[])?)
+    }
+
+    /// The same of the first argument.
+    fn own_rows(&self) -> PyResult<Vec<AnyRows<'_>>> {
+        self.rows(self.names[0], &self.first)
+    }
+
+    /// Numbers of every step, copied.
+    fn copied(&self, name: &str, floats: &Floats<'py>) -> PyResult<PerStep<f64>> {
+        let (numbers, structure) = (floats.any(), &self.structure);
+        enter(self.py, self.steps(), |_| floats_per_step(name, &numbers, structure))
     }
 
     fn zeros(&self) -> PerStep<f64> {
         PerStep::filled(&self.structure, 0.0)
     }
 
+    fn steps(&self) -> usize {
+        self.structure.steps.iter().sum()
+    }
+
     /// About how much work there is.
     fn work(&self) -> usize {
         self.structure.steps.iter().map(|steps| 1 + 8 * steps).sum()
-    }
-
-    fn each_sequence(&self, first: &mut PerStep<f64>, second: &mut PerStep<f64>, fill: &Fill<'_>) -> PyResult<()> {
-        let work = self.work();
-        enter(self.py, work, |watch| each_sequence(first, second, work, watch, fill))
     }
 
     fn mask(&self, call: &mut Call<'_, 'py>) -> PyResult<Option<PerStep<bool>>> {
@@ -195,54 +248,71 @@ impl<'py> About<'py> {
         Ok(valid_steps(&lengths, self.mask(call)?, &self.structure))
     }
 
-    fn answer(
+    /// `others` are the other floats that are read on the way.
+    fn answer<const N: usize>(
         &self,
         reducer: &Reducer,
-        terms: Terms,
-        coefficients: PerStep<f64>,
+        terms: Terms<'_>,
         valid: PerStep<bool>,
+        others: [Option<&Floats<'py>>; N],
     ) -> PyResult<Object<'py>> {
         let term = if matches!(terms, Terms::Sequences(_)) { Term::Sequence } else { Term::Step };
         let has_groups = self.structure.outer.len() == 2;
+        let others = addresses(others);
         with_element!(self.first.kind, E => {
-            let mut sequences = Sequences::<E>::new("log_probs", &self.first.typed(), Axes::Steps, has_groups)?;
-            // Everything has been read by now.
-            if is_in_place(&self.gradient, &self.first, &[]) {
+            let mut sequences = Sequences::<E>::new(self.names[0], &self.first.typed(), Axes::Steps, has_groups)?;
+            if is_in_place(&self.gradient, &self.first, &others) {
                 sequences.read_in_place();
             }
-            let loss = PolicyTerms::new(sequences, None, terms, coefficients, valid);
-            answer(self.py, &loss, reducer, term, &self.gradient, &self.first, &[])
+            let loss = PolicyTerms::new(sequences, terms, valid);
+            answer(self.py, &loss, reducer, term, &self.gradient, &self.first, &others)
         })
     }
 
-    /// Numbers of steps, in the form of the first argument.
-    fn numbers(&self, numbers: &PerStep<f64>) -> PyResult<Object<'py>> {
-        with_element!(self.first.kind, E => {
-            let dtype = numpy::dtype::<<E as Element>::Float>(self.py);
-            let mut results = Results::new(self.py, &dtype, &self.structure, Term::Step, &[])?;
-            for (sequence, out) in results.split(&self.structure, Term::Step, 1).into_iter().enumerate() {
-                for (out, number) in out.iter_mut().zip(numbers.of(sequence)) {
-                    *out = <<E as Element>::Float as Float>::from_f64(*number);
-                }
-            }
-            results.into_object(self.py, &self.structure, Term::Step)
-        })
+    /// Room for numbers of steps, in the form of the first argument.
+    fn room(&self) -> PyResult<Results<'py>> {
+        let dtype = if self.is_double() { numpy::dtype::<f64>(self.py) } else { numpy::dtype::<f32>(self.py) };
+        Results::new(self.py, &dtype, &self.structure, Term::Step, &[])
     }
 
-    fn ratio(&self, mut call: Call<'_, 'py>, log_probs: &PerStep<f64>, is_of_rewards: bool) -> PyResult<Object<'py>> {
+    /// The arrays as they are.
+    fn whole<'a>(&self, room: &'a mut Results<'py>) -> Vec<Out<'a>> {
+        let arrays = room.arrays.iter_mut();
+        match self.is_double() {
+            true => arrays.map(|array| Out::Double(array.numbers())).collect(),
+            false => arrays.map(|array| Out::Single(array.numbers())).collect(),
+        }
+    }
+
+    /// The numbers of every sequence.
+    fn split<'a>(&self, room: &'a mut Results<'py>) -> Vec<Out<'a>> {
+        match self.is_double() {
+            true => room.split(&self.structure, Term::Step, 1).into_iter().map(Out::Double).collect(),
+            false => room.split(&self.structure, Term::Step, 1).into_iter().map(Out::Single).collect(),
+        }
+    }
+
+    fn ratio(&self, mut call: Call<'_, 'py>, is_of_rewards: bool) -> PyResult<Object<'py>> {
         let reducer = call.reducer(POLICY)?;
         let valid = self.valid(&mut call)?;
-        let old = call.argument(1)?;
-        let old = (!old.is_none()).then(|| self.per_step("old_log_probs", &old)).transpose()?;
-        let worth = call.argument(2)?;
-        let advantages = if is_of_rewards {
-            self.advantages_of_rewards(&mut call, &worth, &valid)?
-        } else {
-            per_step_or_sequence("advantages", &Floats::new("advantages", &worth)?.any(), &self.structure)?
+        let floats = |name: &str, object: Object<'py>| Floats::new(name, &object);
+        let old = Some(call.argument(1)?).filter(|object| !object.is_none());
+        let old = old.map(|object| floats("old_log_probs", object)).transpose()?;
+        let old_rows = old.as_ref().map(|old| self.rows("old_log_probs", old)).transpose()?;
+        let name = self.names[2];
+        let advantages = floats(name, call.argument(2)?)?;
+        let worth = match (is_of_rewards, per_sequence(&advantages.any(), &self.structure)?) {
+            (true, Some(rewards)) => Worth::Groups(self.advantages_of_rewards(&mut call, rewards, &valid)?),
+            (true, None) => {
+                return Err(Error::shape(name, advantages.shape().unwrap_or(&[]), tuple(&self.structure.outer)).into());
+            }
+            (false, Some(advantages)) => Worth::Sequences(advantages),
+            (false, None) => Worth::Steps(self.rows(name, &advantages)?),
         };
         let reference = call.given("reference_log_probs")?;
         let kl = kl(&mut call, reference.is_some())?;
-        let reference = reference.map(|object| self.per_step("reference_log_probs", &object)).transpose()?;
+        let reference = reference.map(|object| floats("reference_log_probs", object)).transpose()?;
+        let reference_rows = reference.as_ref().map(|all| self.rows("reference_log_probs", all)).transpose()?;
         let dual = call.given("dual_clip")?.map(|_| call.with.above_zero("dual_clip")).transpose()?;
         if let Some(dual) = dual
             && dual <= 1.0
@@ -256,71 +326,84 @@ impl<'py> About<'py> {
         if dual.is_some() && !matches!(objective, Objective::Clip { .. }) {
             return Err(Error::Value("dual_clip goes with objective=\"clip\"".to_owned()).into());
         }
+        let is_of_sequence = choice("ratio", &call.word("ratio")?, &["token", "sequence"], &[false, true])?;
         let loss = RatioLoss {
             objective,
-            is_of_sequence: choice("ratio", &call.word("ratio")?, &["token", "sequence"], &[false, true])?,
             clip_low: call.reach("clip_low")?,
             clip_high: call.reach("clip_high")?,
             ratio_limit: call.limit("log_ratio_limit")?,
             kl,
         };
         call.with.finish()?;
-        let (mut values, mut slopes) = (self.zeros(), self.zeros());
-        let inputs = Inputs {
-            log_probs,
-            old: old.as_ref(),
-            reference: reference.as_ref(),
-            advantages: &advantages,
-            valid: &valid,
+        let ratios = is_of_sequence.then(|| self.ratios(old_rows.as_deref(), &valid)).transpose()?;
+        let kernel = |block: Block<'_>| {
+            let Block { sequence, steps, numbers, valid, values, slopes } = block;
+            let mut buffers = [[0.0; BLOCK]; 3];
+            let [first, second, third] = &mut buffers;
+            let advantages = match &worth {
+                Worth::Steps(rows) => rows[sequence].block(steps.clone(), first),
+                Worth::Sequences(all) => std::slice::from_ref(&all[sequence]),
+                Worth::Groups(all) => std::slice::from_ref(&all.all()[sequence]),
+            };
+            let steps = Steps {
+                log_probs: numbers,
+                old: old_rows.as_ref().map(|rows| rows[sequence].block(steps.clone(), second)),
+                reference: reference_rows.as_ref().map(|rows| rows[sequence].block(steps, third)),
+                advantages,
+                valid,
+                of_sequence: ratios.as_ref().map(|all| all[sequence]),
+            };
+            loss.fill(steps, values, slopes);
+            Ok(())
         };
-        self.each_sequence(&mut values, &mut slopes, &|sequence, values, slopes| {
-            loss.sequence(inputs, sequence, values, slopes)
+        self.answer(&reducer, Terms::Steps(&kernel), valid, [old.as_ref(), Some(&advantages), reference.as_ref()])
+    }
+
+    /// The mean of ln π − ln π_old over the valid steps of each sequence.
+    fn ratios(&self, old: Option<&[AnyRows<'_>]>, valid: &PerStep<bool>) -> PyResult<Vec<f64>> {
+        let mut means = vec![0.0; self.structure.sequences()];
+        let Some(old) = old else { return Ok(means) };
+        let (own, work) = (self.own_rows()?, self.work());
+        enter(self.py, work, |watch| {
+            let each = |(sequence, mean): (usize, &mut f64), (): &mut (), ticker: &Ticker<'_>| {
+                let valid = valid.of(sequence);
+                let (mut sum, mut count) = (0.0, 0.0);
+                for first in (0..valid.len()).step_by(BLOCK) {
+                    let steps = first..valid.len().min(first + BLOCK);
+                    ticker.tick(8 * steps.len())?;
+                    let mut buffers = [[0.0; BLOCK]; 2];
+                    let [one, other] = &mut buffers;
+                    let pairs = own[sequence].block(steps.clone(), one).iter();
+                    let pairs = pairs.zip(old[sequence].block(steps.clone(), other));
+                    for ((own, old), _) in pairs.zip(&valid[steps]).filter(|(_, is_valid)| **is_valid) {
+                        sum += own - old;
+                        count += 1.0;
+                    }
+                }
+                *mean = sum / f64::max(count, 1.0);
+                Ok(())
+            };
+            for_each(means.iter_mut().enumerate(), work, watch, || Ok(()), each)
         })?;
-        self.answer(&reducer, Terms::Steps(values), slopes, valid)
+        Ok(means)
     }
 
     /// Advantages of sequences whose rewards are compared within their group: the last axis, or the batch.
     fn advantages_of_rewards(
         &self,
         call: &mut Call<'_, 'py>,
-        rewards: &Object<'py>,
+        rewards: Vec<f64>,
         valid: &PerStep<bool>,
     ) -> PyResult<PerStep<f64>> {
-        let rewards = Floats::new("rewards", rewards)?;
-        let outer = &self.structure.outer;
-        let Some(numbers) = per_sequence(&rewards.any(), &self.structure)? else {
-            return Err(Error::shape("rewards", rewards.shape().unwrap_or(&[]), tuple(outer)).into());
-        };
-        let (groups, answers) = match outer[..] {
-            [groups, answers] => (groups, answers),
-            _ => (1, self.structure.sequences()),
-        };
-        let structure = Structure {
-            outer: if outer.len() == 2 { vec![groups] } else { vec![] },
-            ragged: false,
-            steps: vec![answers; groups],
-            padding: vec![answers],
-        };
-        let of_groups = |all: &mut dyn Iterator<Item = f64>| {
-            let mut numbers = PerStep::filled(&structure, 0.0);
-            (0..groups)
-                .for_each(|group| numbers.of_mut(group).iter_mut().zip(&mut *all).for_each(|(to, own)| *to = own));
-            numbers
-        };
-        let mut advantages = of_groups(&mut numbers.into_iter());
-        let counts =
-            (0..self.structure.sequences()).map(|sequence| valid.of(sequence).iter().filter(|&&own| own).count());
-        let weights = of_groups(&mut counts.map(|count| count as f64));
-        group_advantages(call, |options| options.of(&mut advantages, Some(&weights), &structure))?;
-        let mut all = self.zeros();
-        let flat = (0..groups).flat_map(|group| advantages.of(group));
-        for (sequence, &advantage) in flat.enumerate() {
-            all.of_mut(sequence).fill(advantage);
-        }
-        Ok(all)
+        let groups = groups(&self.structure);
+        let counts = (0..rewards.len()).map(|sequence| valid.of(sequence).iter().filter(|&&own| own).count() as f64);
+        let weights = PerStep::new(counts.collect(), &groups);
+        let mut advantages = PerStep::new(rewards, &groups);
+        compare(self.py, call, &groups, &mut advantages, Some(&weights))?;
+        Ok(advantages)
     }
 
-    fn group_advantages(&self, mut call: Call<'_, 'py>, mut rewards: PerStep<f64>) -> PyResult<Object<'py>> {
+    fn group_advantages(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
         let lengths = call.given("lengths")?;
         let is_weighted = call.with.get("baseline")?.extract::<String>().is_ok_and(|word| word == "length_weighted");
         together(is_weighted, lengths.is_some(), "lengths and baseline=\"length_weighted\" go together")?;
@@ -337,57 +420,137 @@ impl<'py> About<'py> {
                 Some(weights)
             }
         };
-        group_advantages(&mut call, |options| options.of(&mut rewards, weights.as_ref(), &self.structure))?;
+        let mut rewards = self.copied(self.names[0], &self.first)?;
+        compare(self.py, &mut call, &self.structure, &mut rewards, weights.as_ref())?;
         call.with.finish()?;
-        self.numbers(&rewards)
-    }
-
-    fn generalized(&self, mut call: Call<'_, 'py>, mut rewards: PerStep<f64>) -> PyResult<Object<'py>> {
-        let valid = self.valid(&mut call)?;
-        let values = self.per_step("values", &call.argument(1)?)?;
-        let (discount, decay) = (call.fraction("discount")?, call.fraction("decay")?);
-        call.with.finish()?;
-        let mut returns = self.zeros();
-        self.each_sequence(&mut rewards, &mut returns, &|sequence, rewards, returns| {
-            generalized(rewards, returns, values.of(sequence), valid.of(sequence), discount, decay);
-            Ok(())
-        })?;
-        Ok(PyTuple::new(self.py, [self.numbers(&rewards)?, self.numbers(&returns)?])?.into_any())
-    }
-
-    fn value(&self, mut call: Call<'_, 'py>, mut values: PerStep<f64>) -> PyResult<Object<'py>> {
-        let reducer = call.reducer(POLICY)?;
-        let valid = self.valid(&mut call)?;
-        let returns = self.per_step("returns", &call.argument(1)?)?;
-        let old = call.given("old_values")?.map(|object| self.per_step("old_values", &object)).transpose()?;
-        let clip = call.reach("clip")?;
-        call.with.finish()?;
-        let mut slopes = self.zeros();
-        self.each_sequence(&mut values, &mut slopes, &|sequence, values, slopes| {
-            let (valid, returns) = (valid.of(sequence), returns.of(sequence));
-            let old = old.as_ref().map(|old| old.of(sequence));
-            for (step, (value, slope)) in values.iter_mut().zip(slopes).enumerate() {
-                (*value, *slope) = match valid[step] {
-                    true => value_term(*value, returns[step], old.map(|old| (old[step], clip))),
-                    false => (0.0, 0.0),
-                };
+        let mut room = self.room()?;
+        let mut out = self.whole(&mut room);
+        enter(self.py, self.steps(), |_| {
+            let mut rest = rewards.all();
+            for out in &mut out {
+                let numbers;
+                (numbers, rest) = rest.split_at(out.len());
+                out.write(0, numbers);
             }
             Ok(())
         })?;
-        self.answer(&reducer, Terms::Steps(values), slopes, valid)
+        drop(out);
+        room.into_object(self.py, &self.structure, Term::Step)
     }
 
-    fn preference(&self, mut call: Call<'_, 'py>, log_probs: &PerStep<f64>) -> PyResult<Object<'py>> {
+    fn generalized(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
+        let valid = self.valid(&mut call)?;
+        let values = Floats::new("values", &call.argument(1)?)?;
+        let (rewards, values) = (self.own_rows()?, self.rows("values", &values)?);
+        let (discount, decay) = (call.fraction("discount")?, call.fraction("decay")?);
+        call.with.finish()?;
+        let (mut advantages, mut returns) = (self.room()?, self.room()?);
+        let out = self.split(&mut advantages).into_iter().zip(self.split(&mut returns)).enumerate();
+        let out: Vec<_> = out.collect();
+        let work = self.work();
+        enter(self.py, work, |watch| {
+            let each = |(sequence, (mut advantages, mut returns)): (usize, (Out<'_>, Out<'_>)),
+                        (): &mut (),
+                        ticker: &Ticker<'_>| {
+                let valid = valid.of(sequence);
+                let mut estimation = Estimation::new(discount, decay);
+                let mut buffers = [[0.0; BLOCK]; 4];
+                let [read, own, gained, critic] = &mut buffers;
+                let mut end = valid.len();
+                while end > 0 {
+                    let steps = end.saturating_sub(BLOCK)..end;
+                    ticker.tick(8 * steps.len())?;
+                    let (own, gained) = (&mut own[..steps.len()], &mut gained[..steps.len()]);
+                    own.copy_from_slice(rewards[sequence].block(steps.clone(), read));
+                    let critic = values[sequence].block(steps.clone(), critic);
+                    estimation.before(own, gained, critic, &valid[steps.clone()]);
+                    advantages.write(steps.start, own);
+                    returns.write(steps.start, gained);
+                    end = steps.start;
+                }
+                Ok(())
+            };
+            for_each(out.into_iter(), work, watch, || Ok(()), each)
+        })?;
+        let both = [advantages, returns].map(|room| room.into_object(self.py, &self.structure, Term::Step));
+        let [advantages, returns] = both;
+        Ok(PyTuple::new(self.py, [advantages?, returns?])?.into_any())
+    }
+
+    fn whitened(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
+        let (valid, shifts_mean) = (self.valid(&mut call)?, call.with.flag("shift_mean")?);
+        let epsilon = call.with.at_least_zero("epsilon")?;
+        call.with.finish()?;
+        let (rows, mut room) = (self.own_rows()?, self.room()?);
+        let mut out = self.split(&mut room);
+        let blocks = || {
+            let all = self.structure.steps.iter().enumerate();
+            all.flat_map(|(sequence, &end)| {
+                (0..end).step_by(BLOCK).map(move |first| (sequence, first..end.min(first + BLOCK)))
+            })
+        };
+        let blocks: Vec<_> = blocks().collect();
+        enter(self.py, self.work(), |watch| {
+            watched(watch, |ticker| {
+                let mut buffer = [0.0; BLOCK];
+                let mut visit = |each: &mut dyn FnMut(&[f64], &[bool])| {
+                    for (sequence, steps) in &blocks {
+                        ticker.tick(8 * steps.len())?;
+                        let numbers = rows[*sequence].block(steps.clone(), &mut buffer);
+                        each(numbers, &valid.of(*sequence)[steps.clone()]);
+                    }
+                    Ok(())
+                };
+                let whitening = Whitening::new(&mut visit, !shifts_mean, epsilon)?;
+                let mut places = blocks.iter();
+                visit(&mut |numbers, valid| {
+                    let Some((sequence, steps)) = places.next() else { return };
+                    let mut white = [0.0; BLOCK];
+                    let white = &mut white[..numbers.len()];
+                    white.copy_from_slice(numbers);
+                    whitening.of(white, valid);
+                    out[*sequence].write(steps.start, white);
+                })
+            })
+        })?;
+        room.into_object(self.py, &self.structure, Term::Step)
+    }
+
+    fn value(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
+        let reducer = call.reducer(POLICY)?;
+        let valid = self.valid(&mut call)?;
+        let returns = Floats::new("returns", &call.argument(1)?)?;
+        let old = call.given("old_values")?.map(|object| Floats::new("old_values", &object)).transpose()?;
+        let rows = self.rows("returns", &returns)?;
+        let old_rows = old.as_ref().map(|old| self.rows("old_values", old)).transpose()?;
+        let clip = call.reach("clip")?;
+        call.with.finish()?;
+        let kernel = |block: Block<'_>| {
+            let Block { sequence, steps, numbers, valid, values, slopes } = block;
+            let mut buffers = [[0.0; BLOCK]; 2];
+            let [first, second] = &mut buffers;
+            let returns = rows[sequence].block(steps.clone(), first);
+            let old = old_rows.as_ref().map(|rows| rows[sequence].block(steps, second));
+            for (place, (value, slope)) in values.iter_mut().zip(slopes).enumerate() {
+                if valid[place] {
+                    let old = old.map(|old| (old[place], clip));
+                    (*value, *slope) = value_term(numbers[place], returns[place], old);
+                }
+            }
+            Ok(())
+        };
+        self.answer(&reducer, Terms::Steps(&kernel), valid, [Some(&returns), old.as_ref()])
+    }
+
+    fn preference(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
         let reducer = call.reducer(NUMERIC)?;
         if self.structure.steps.iter().any(|&answers| answers != 2) {
             let expected = "a last axis of 2, the chosen answer and the rejected one";
             return Err(Error::shape("log_probs", self.first.shape().unwrap_or(&[]), expected).into());
         }
-        let reference = call.argument(1)?;
-        let reference = match reference.is_none() {
-            true => self.zeros(),
-            false => self.per_step("reference_log_probs", &reference)?,
-        };
+        let reference = Some(call.argument(1)?).filter(|object| !object.is_none());
+        let reference = reference.map(|object| Floats::new("reference_log_probs", &object)).transpose()?;
+        let rows = reference.as_ref().map(|all| self.rows("reference_log_probs", all)).transpose()?;
         let preferences = [Preference::Dpo, Preference::Ipo, Preference::Hinge];
         let margin = Margin {
             preference: choice("objective", &call.word("objective")?, &["dpo", "ipo", "hinge"], &preferences)?,
@@ -398,32 +561,35 @@ impl<'py> About<'py> {
             return Err(Error::Value("label_smoothing goes with objective=\"dpo\"".to_owned()).into());
         }
         call.with.finish()?;
-        let (mut values, mut slopes) = (vec![], self.zeros());
-        for pair in 0..self.structure.sequences() {
-            let (own, reference) = (log_probs.of(pair), reference.of(pair));
+        let kernel = |block: Block<'_>| {
+            let mut pair = [0.0; 2];
+            let reference = rows.as_ref().map_or(&[0.0; 2][..], |rows| rows[block.sequence].block(0..2, &mut pair));
+            let own = block.numbers;
             let (value, slope) = margin.of((own[0] - reference[0]) - (own[1] - reference[1]));
-            values.push(value);
-            slopes.of_mut(pair).copy_from_slice(&[slope, -slope]);
-        }
+            block.values[0] = value;
+            block.slopes.copy_from_slice(&[slope, -slope]);
+            Ok(())
+        };
         let valid = PerStep::filled(&self.structure, true);
-        self.answer(&reducer, Terms::Sequences(values), slopes, valid)
+        self.answer(&reducer, Terms::Sequences(&kernel), valid, [reference.as_ref()])
     }
 
-    fn risk(&self, mut call: Call<'_, 'py>, log_probs: &PerStep<f64>, is_of_words: bool) -> PyResult<Object<'py>> {
+    fn risk(&self, mut call: Call<'_, 'py>, is_of_words: bool) -> PyResult<Object<'py>> {
         let reducer = call.reducer(NUMERIC)?;
         let mask = self.mask(&mut call)?;
         let valid = mask.unwrap_or_else(|| PerStep::filled(&self.structure, true));
         let costs = match is_of_words {
             true => self.word_errors(&mut call)?,
-            false => self.per_step("costs", &call.argument(1)?)?,
+            false => self.copied("costs", &Floats::new("costs", &call.argument(1)?)?)?,
         };
         let risk = Risk { alpha: call.with.above_zero("alpha")?, subtracts_mean: call.with.flag("subtract_mean")? };
         call.with.finish()?;
-        let mut slopes = self.zeros();
-        let values = (0..self.structure.sequences())
-            .map(|group| risk.of(log_probs.of(group), costs.of(group), valid.of(group), slopes.of_mut(group)));
-        let values = values.collect();
-        self.answer(&reducer, Terms::Sequences(values), slopes, valid)
+        let kernel = |block: Block<'_>| {
+            let Block { sequence, numbers, valid, values, slopes, .. } = block;
+            values[0] = risk.of(numbers, costs.of(sequence), valid, slopes);
+            Ok(())
+        };
+        self.answer(&reducer, Terms::Sequences(&kernel), valid, [])
     }
 
     /// The errors of each answer: as they are given, or counted.
@@ -438,7 +604,7 @@ impl<'py> About<'py> {
         if let Some(errors) = call.given("errors")? {
             let has_text = !(hypotheses.is_none() && references.is_none() && layout.is_empty());
             together(has_text, false, "errors is given, and hypotheses and references are too")?;
-            return self.per_step("errors", &errors);
+            return self.copied("errors", &Floats::new("errors", &errors)?);
         }
         if hypotheses.is_none() || references.is_none() {
             let message = "hypotheses and references are expected, or errors in their place";
@@ -516,20 +682,29 @@ fn flat(object: Object<'_>) -> PyResult<Object<'_>> {
     Ok(all.into_any())
 }
 
-/// Reads what advantages of groups are made with, and makes them.
-fn group_advantages(
-    call: &mut Call<'_, '_>,
-    make: impl FnOnce(GroupAdvantages<'_>) -> Result<(), Error>,
+/// Reads what advantages of groups are made with, and makes them; the groups are the sequences of `structure`.
+fn compare<'py>(
+    py: Python<'py>,
+    call: &mut Call<'_, 'py>,
+    structure: &Structure,
+    rewards: &mut PerStep<f64>,
+    weights: Option<&PerStep<f64>>,
 ) -> PyResult<()> {
     let baseline_argument = call.given("baseline")?.map(|object| Given::new(&object)).transpose()?;
     let baseline = match &baseline_argument {
         None => Baseline::None,
         Some(given) => given.baseline()?,
     };
-    let scale = match call.given("scale")?.is_some() {
-        true => Some(choice("scale", &call.word("scale")?, &["group", "batch"], &[Scale::Group, Scale::Batch])?),
-        false => None,
+    let baselines = match &baseline {
+        Baseline::Array(array) => Some(per_step_or_sequence("baseline", array, structure)?),
+        _ => None,
     };
+    let scale = call.given("scale")?.map(|object| scale_of(&object)).transpose()?;
     let epsilon = call.with.at_least_zero("epsilon")?;
-    Ok(make(GroupAdvantages { baseline, scale, epsilon })?)
+    let advantages = GroupAdvantages { baseline: &baseline, scale, epsilon, sums: Sums::Fast };
+    let work = structure.steps.iter().map(|answers| 1 + 8 * answers).sum();
+    let baselines = baselines.as_ref();
+    enter(py, work, |watch| {
+        watched(watch, |ticker| advantages.of(rewards, weights, baselines, &|size| ticker.tick(1 + 8 * size)))
+    })
 }

@@ -363,7 +363,9 @@ LOSSES: dict[str, Loss] = {
                 3.0 * math.log(2.0),
                 "reward 3, two equal actions: 3 ln 2",
             ),
-            whole=lambda options: isinstance(options.get("baseline"), str),
+            whole=lambda options: (
+                isinstance(options.get("baseline"), str) or bool(options.get("scale")) or bool(options.get("whiten"))
+            ),
             rank=lambda names, options: 2 if "actions" in names else 1,
         ),
     )
