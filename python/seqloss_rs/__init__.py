@@ -1,6 +1,6 @@
 """Losses for sequences, on the CPU, for NumPy."""
 
-from . import significance
+from . import rewards, significance
 from ._metric import PreparedReferences
 from ._native import InternalError, __version__
 from .advantages import MovingAverage, gae, group_advantages, mixer_mask, whiten
@@ -131,6 +131,7 @@ __all__ = [
     "quantile_loss",
     "reinforce_loss",
     "reliability_bins",
+    "rewards",
     "rmse",
     "rmsse",
     "rouge_loss",
