@@ -57,6 +57,7 @@ bench: build $(VENV)/tools ## Compare the speed with that of other libraries
 	$(IN_VENV) benches/compare.py
 	$(IN_VENV) benches/ctc.py
 	$(IN_VENV) benches/dense.py
+	$(IN_VENV) benches/policy.py
 	$(IN_VENV) benches/text.py
 
 .PHONY: build
