@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -181,3 +182,27 @@ def test_the_policy_refuses_one_step() -> None:
     )
     assert done.returncode == 2
     assert "--steps: expected at least 2, got 1" in done.stderr
+
+
+def test_policies_are_compared(tmp_path: Path) -> None:
+    picture = tmp_path / "deeper/compare.svg"
+    printed = run_example("policy/compare.py", "--steps", "100", "--output", str(picture))
+    rows = {name: [float(cell.rstrip("%")) for cell in cells] for name, *cells in map(str.split, printed[1:-1])}
+    assert list(rows) == ["REINFORCE", "RLOO", "GRPO", "PPO"]
+    for name, (first, last, right) in rows.items():
+        assert first < 0.4, name
+        assert last > 0.6, name
+        assert right > 45, name
+    assert printed[-1] == str(picture)
+    root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert set(rows) <= set(texts)
+
+
+def test_minimum_risk_lowers_the_error_rate_of_held_out_lines() -> None:
+    printed = run_example("ocr/minimum_risk.py", "--steps", "8")
+    risks = [float(line.split()[2]) for line in printed[:-1]]
+    assert len(risks) == 8
+    assert risks[-1] < 0.9 * risks[0]
+    before, after = (float(rate) for rate in re.findall(r"([\d.]+)%", printed[-1]))
+    assert after < before
