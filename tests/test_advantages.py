@@ -336,6 +336,31 @@ def test_an_entropy_bonus_keeps_what_it_does_not_reach() -> None:
     np.testing.assert_array_equal(other, gradient)
 
 
+def test_reinforce_on_any_number_of_threads() -> None:
+    random = np.random.default_rng(29)
+    logits = random.normal(size=(60, 4, 30, 50)).astype(np.float32)
+    actions, per_step = random.integers(0, 50, (60, 4, 30)), random.normal(size=(60, 4, 30))
+    per_step[random.random(per_step.shape) < 0.1] = np.nan
+    before, results = seqloss_rs.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            seqloss_rs.set_num_threads(threads)
+            for given in ({"discount": 0.9, "baseline": "leave_one_out", "whiten": True}, {"scale": "batch"}):
+                loss: Any = partial(reinforce_loss, entropy=0.1, **given)
+                value, gradient = value_and_grad(loss)(logits, actions, per_step)
+                results.append((threads, value, gradient.tobytes()))
+            whole = value_and_grad(grpo_loss)(per_step[..., :20] * 0 - 1, per_step[..., :20], per_step[..., 0])
+            results.append((threads, whole[0], whole[1].tobytes()))
+            both = seqloss_rs.gae(np.nan_to_num(per_step), np.nan_to_num(per_step))
+            results.append((threads, 0.0, both[0].tobytes() + both[1].tobytes()))
+    finally:
+        seqloss_rs.set_num_threads(before)
+    half = len(results) // 2
+    for (_, value, gradient), (_, other_value, other_gradient) in zip(results[:half], results[half:], strict=True):
+        np.testing.assert_equal(value, other_value)
+        assert gradient == other_gradient
+
+
 def test_what_does_not_go_together_in_reinforce() -> None:
     log_probs: Any = np.full((2, 3), -1.0)
     rows: Any = np.full((2, 3, 4), -1.0)
