@@ -345,8 +345,9 @@ pub fn evaluate<L: Loss>(
         let Measures { each, weight } = &mut measures;
         each.extend((0..sequences.len()).map(|sequence| loss.measure(sequence, weight)));
     }
-    let (gradients, upstream) = match outputs.gradient {
-        Some((stretches, upstream)) => (Some(stretches.into_iter()), upstream),
+    let Outputs { mut values, gradient } = outputs;
+    let (mut gradients, upstream) = match gradient {
+        Some((stretches, upstream)) => (Some(stretches), upstream),
         None => (None, Upstream::One(1.0)),
     };
     let factors = match gradients.is_some() {
@@ -354,23 +355,24 @@ pub fn evaluate<L: Loss>(
         false => vec![],
     };
     let share = |sequence: usize| reducer.share(measures.each.get(sequence));
-    let mut pieces = cut(loss, outputs.values, gradients, &factors, &share, &upstream)?;
-    if loss.parts() > 1 {
-        pieces.sort_by_cached_key(|piece| Reverse(loss.cost(piece.sequence)));
-    }
+    let cutter = Cutter { loss, factors: &factors, share: &share, upstream: &upstream };
+    let (values, stretches) = (values.as_deref_mut(), gradients.as_deref_mut());
+    let items = cutter.items(Written { count: sequences.len(), values, stretches })?;
     let sums = Sums::new(loss, reducer)?;
     for_each_in_parts(
-        pieces.into_iter(),
+        items.into_iter(),
         loss.parts(),
         loss.work(),
         watch,
         || Ok((loss.scratch()?, sums.part())),
-        |piece, (scratch, part), ticker| {
-            let sequence = piece.sequence;
-            let mut piece = Piece { sum: part.sum(), ..piece };
-            loss.run(&mut piece, scratch, ticker)?;
-            part.end(sequence);
-            Ok(())
+        |item, (scratch, part), ticker| {
+            cutter.pieces(item, |piece| {
+                let sequence = piece.sequence;
+                let mut piece = Piece { sum: part.sum(), ..piece };
+                loss.run(&mut piece, scratch, ticker)?;
+                part.end(sequence);
+                Ok(())
+            })
         },
     )?;
     Ok(match sums {
@@ -385,6 +387,7 @@ pub fn evaluate<L: Loss>(
         }
     })
 }
+
 /// Sums that threads add to.
 enum Sums {
     Nothing,
@@ -470,66 +473,152 @@ impl Drop for Part<'_> {
     }
 }
 
-/// Cuts sequences, and all that is written for them, into pieces.
-fn cut<'a, L: Loss>(
-    loss: &'a L,
-    values: Option<Vec<&'a mut [<L::Element as Element>::Float]>>,
-    mut gradients: Option<impl Iterator<Item = Stretch<'a, L::Element>>>,
-    factors: &[f64],
-    share: &dyn Fn(usize) -> f64,
-    upstream: &Upstream<'a>,
-) -> Result<Vec<Piece<'a, L::Element>>, Error> {
-    let sequences = loss.sequences();
-    let mut pieces = reserve(sequences.len())?;
-    let mut values = values.map(Vec::into_iter);
-    for sequence in 0..sequences.len() {
-        let mut values = values.as_mut().and_then(Iterator::next);
-        let mut stretch = gradients.as_mut().and_then(Iterator::next);
-        let factor = factors.get(sequence).copied().unwrap_or(0.0)
-            * match upstream {
-                Upstream::One(factor) => *factor,
-                Upstream::Sequences(factors) => factors[sequence],
-                Upstream::Terms(_) => 1.0,
-            };
-        let (terms, width) = (loss.terms(sequence), loss.stretch(sequence));
-        let mut first = 0;
-        while first < terms {
-            let count = loss.grain().min(terms - first);
-            pieces.try_reserve(1).map_err(|_| Error::Memory(size_of::<Piece<'a, L::Element>>()))?;
-            pieces.push(Piece {
-                sequence,
-                terms: first..first + count,
-                values: values.as_mut().map(|values| front(values, count)),
-                strip: Strip {
-                    rows: sequences.rows[sequence],
-                    in_place: sequences.in_place,
-                    gradient: match &mut stretch {
-                        None => Gradient::None,
-                        Some(Stretch::Contiguous(all)) => Gradient::Contiguous(front(all, count * width)),
-                        // Time-major gradients belong to losses whose one term is the whole sequence.
-                        Some(Stretch::Rows(rows)) => {
-                            Gradient::Rows(rows.drain(..sequences.rows[sequence].count()).collect())
-                        }
-                    },
-                },
-                sum: None,
-                share: share(sequence),
-                factor,
-                upstream: match upstream {
-                    Upstream::Terms(rows) => Some(rows[sequence]),
-                    _ => None,
-                },
-            });
-            first += count;
-        }
-        // What lies beyond the length has no gradient; the memory may be the caller's and hold anything.
-        match stretch {
-            None => {}
-            Some(Stretch::Contiguous(rest)) => rest.fill(<L::Element>::default()),
-            Some(Stretch::Rows(rest)) => rest.into_iter().for_each(|row| row.fill(<L::Element>::default())),
+/// What a thread takes at once.
+enum Item<'a, 'out, E: Element> {
+    /// A part of a long sequence.
+    Piece(Piece<'a, E>),
+    /// Short sequences that follow one another, from this one on.
+    Short(usize, Written<'a, 'out, E>),
+}
+
+/// What is written for some sequences: the terms of each, and the gradient of each.
+struct Written<'a, 'out, E: Element> {
+    count: usize,
+    values: Option<&'a mut [&'out mut [E::Float]]>,
+    stretches: Option<&'a mut [Stretch<'out, E>]>,
+}
+
+impl<'out, E: Element> Written<'_, 'out, E> {
+    /// Takes that of the first sequences off.
+    fn front(&mut self, count: usize) -> Self {
+        Self {
+            count,
+            values: self.values.as_mut().map(|values| front(values, count)),
+            stretches: self.stretches.as_mut().map(|stretches| front(stretches, count)),
         }
     }
-    Ok(pieces)
+
+    /// That of the next sequence.
+    fn next(&mut self) -> (Option<&'out mut [E::Float]>, Option<Stretch<'out, E>>) {
+        let values = self.values.as_mut().map(|values| std::mem::take(&mut front(values, 1)[0]));
+        let nothing = Stretch::Contiguous(&mut []);
+        (values, self.stretches.as_mut().map(|stretches| std::mem::replace(&mut front(stretches, 1)[0], nothing)))
+    }
+}
+
+/// Cuts sequences, and all that is written for them, into pieces.
+struct Cutter<'a, L> {
+    loss: &'a L,
+    factors: &'a [f64],
+    share: &'a (dyn Fn(usize) -> f64 + Sync),
+    upstream: &'a Upstream<'a>,
+}
+
+impl<'a, L: Loss> Cutter<'a, L> {
+    /// So much work is worth that a thread comes for it: for each of many short sequences, to come took longer than to work.
+    const WORTH: usize = 8192;
+
+    fn items<'out>(&self, mut rest: Written<'a, 'out, L::Element>) -> Result<Vec<Item<'a, 'out, L::Element>>, Error> {
+        let (loss, sequences) = (self.loss, rest.count);
+        let worth = if loss.parts() > 1 { 0 } else { Self::WORTH };
+        let is_long = |sequence: usize| loss.terms(sequence) > loss.grain();
+        let mut items = vec![];
+        let mut first = 0;
+        while first < sequences {
+            let terms = loss.terms(first);
+            let room = items.try_reserve(1 + terms / loss.grain());
+            room.map_err(|_| Error::Memory(size_of::<Item<'a, 'out, L::Element>>()))?;
+            let (mut count, mut work) = (1, loss.cost(first));
+            if is_long(first) {
+                let (mut values, mut stretch) = rest.front(1).next();
+                for start in (0..terms).step_by(loss.grain()) {
+                    let terms = start..terms.min(start + loss.grain());
+                    items.push(Item::Piece(self.piece(first, terms, &mut values, &mut stretch)));
+                }
+                clear(stretch);
+            } else {
+                while work < worth && first + count < sequences && !is_long(first + count) {
+                    work += loss.cost(first + count);
+                    count += 1;
+                }
+                items.push(Item::Short(first, rest.front(count)));
+            }
+            first += count;
+        }
+        if worth == 0 {
+            items.sort_by_cached_key(|item| {
+                let (Item::Piece(Piece { sequence, .. }) | Item::Short(sequence, _)) = item;
+                Reverse(loss.cost(*sequence))
+            });
+        }
+        Ok(items)
+    }
+
+    /// Hands over the pieces of an item.
+    fn pieces(
+        &self,
+        item: Item<'a, '_, L::Element>,
+        mut each: impl FnMut(Piece<'_, L::Element>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (first, mut written) = match item {
+            Item::Piece(piece) => return each(piece),
+            Item::Short(first, written) => (first, written),
+        };
+        for sequence in first..first + written.count {
+            let (mut values, mut stretch) = written.next();
+            let terms = self.loss.terms(sequence);
+            if terms > 0 {
+                each(self.piece(sequence, 0..terms, &mut values, &mut stretch))?;
+            }
+            clear(stretch);
+        }
+        Ok(())
+    }
+
+    /// A piece of a sequence; takes off what is written for it.
+    fn piece<'out: 'a>(
+        &self,
+        sequence: usize,
+        terms: Range<usize>,
+        values: &mut Option<&'out mut [<L::Element as Element>::Float]>,
+        stretch: &mut Option<Stretch<'out, L::Element>>,
+    ) -> Piece<'a, L::Element> {
+        let sequences = self.loss.sequences();
+        let (count, rows) = (terms.len(), sequences.rows[sequence]);
+        let gradient = match stretch {
+            None => Gradient::None,
+            Some(Stretch::Contiguous(all)) => Gradient::Contiguous(front(all, count * self.loss.stretch(sequence))),
+            // Time-major gradients belong to losses whose one term is the whole sequence.
+            Some(Stretch::Rows(all)) => Gradient::Rows(all.drain(..rows.count()).collect()),
+        };
+        let factor = self.factors.get(sequence).copied().unwrap_or(0.0);
+        Piece {
+            sequence,
+            terms,
+            values: values.as_mut().map(|values| front(values, count)),
+            strip: Strip { rows, in_place: sequences.in_place, gradient },
+            sum: None,
+            share: (self.share)(sequence),
+            factor: match self.upstream {
+                Upstream::One(upstream) => factor * upstream,
+                Upstream::Sequences(upstream) => factor * upstream[sequence],
+                Upstream::Terms(_) => factor,
+            },
+            upstream: match self.upstream {
+                Upstream::Terms(rows) => Some(rows[sequence]),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// What lies beyond the length has no gradient; the memory may be the caller's and hold anything.
+fn clear<E: Element>(stretch: Option<Stretch<'_, E>>) {
+    match stretch {
+        None => {}
+        Some(Stretch::Contiguous(rest)) => rest.fill(E::default()),
+        Some(Stretch::Rows(rest)) => rest.into_iter().for_each(|row| row.fill(E::default())),
+    }
 }
 
 /// Takes the first `count` numbers off a slice.
