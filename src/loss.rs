@@ -250,6 +250,11 @@ impl<'a, E: Element> Strip<'a, E> {
         }
     }
 
+    /// Writes one number of the gradient of row `row`.
+    pub fn put(&mut self, row: usize, first: usize, column: usize, value: E::Float) {
+        E::put(&mut self.written(row, first)[column..=column], &[value]);
+    }
+
     /// Sets the gradient of row `row` to 0.
     pub fn clear(&mut self, row: usize, first: usize) {
         let width = self.rows.width();

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seqloss_rs
 from cases import CASES, POINTWISE, TEXT_LOSSES
-from seqloss_rs import _native, losses, pointwise, policy_losses, text
+from seqloss_rs import _native, expected, losses, pointwise, policy_losses, text
 
 # As people read them; a default that is None, a number or a word is part of the promise.
 POINTWISE_OPTIONS = "lengths=None, mask=None, weights=None, nan='propagate', reduction='mean', normalizer=None"
@@ -70,6 +70,15 @@ SIGNATURES = {
     "mwer_loss": """(log_probs, hypotheses=None, references=None, *, errors=None, alpha=1.0, subtract_mean=True,
         lengths=None, reference_lengths=None, eos_id=None, pad_id=None, mask=None, reduction='mean',
         normalizer=None)""",
+    "expected_bleu_loss": """(logits, references, *, scores='logits', estimate='exact', max_order=4,
+        smoothing='add-k', smoothing_value=None, lengths=None, reference_lengths=None, reduction='mean',
+        normalizer=None)""",
+    "expected_rouge_loss": """(logits, references, *, variant='rouge1', measure='f', scores='logits', estimate='exact',
+        multiple_references='mean', lengths=None, reference_lengths=None, reduction='mean', normalizer=None)""",
+    "soft_rouge_l_loss": """(logits, references, *, gamma=0.1, measure='f', scores='logits',
+        multiple_references='mean', lengths=None, reference_lengths=None, reduction='mean', normalizer=None)""",
+    "eisl_loss": """(logits, references, *, order_weights=(0.8, 0.2), temperature=1.0, scores='logits', lengths=None,
+        reference_lengths=None, reduction='mean', normalizer=None)""",
     "group_advantages": "(rewards, *, baseline='group_mean', scale='group', epsilon=0.0001, lengths=None)",
     "gae": "(rewards, values, *, discount=1.0, decay=0.95, lengths=None, mask=None)",
     "whiten": "(values, *, shift_mean=True, epsilon=1e-08, lengths=None, mask=None)",
@@ -144,12 +153,15 @@ def test_the_public_names() -> None:
 
 
 def test_the_lists_of_losses_agree() -> None:
-    # The losses of policies have their own tests.
-    family = set(policy_losses.__all__)
+    # The losses of policies and of expectations have their own tests.
+    family = {*policy_losses.__all__, *expected.__all__}
     assert {case.name for case in CASES} | set(TEXT_LOSSES) | family == set(LOSSES)
     assert {name for name in seqloss_rs.__all__ if name.endswith("_loss")} == set(LOSSES)
     faces = {
-        name for module in (losses, pointwise, policy_losses, text) for name in vars(module) if name.endswith("_loss")
+        name
+        for module in (losses, pointwise, policy_losses, expected, text)
+        for name in vars(module)
+        if name.endswith("_loss")
     }
     assert faces == set(LOSSES)
     native = {name for name in dir(_native) if not name.startswith("_")}
@@ -201,6 +213,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("ppo_loss", "grpo_loss"), (np.zeros((1, 2)), None, np.zeros(1))),
     **dict.fromkeys(("value_loss", "dpo_loss", "mrt_loss"), (np.zeros((1, 2)), np.zeros((1, 2)))),
     "mwer_loss": (np.zeros((1, 2)), [[[1], [2]]], [[1]]),
+    **dict.fromkeys(
+        ("expected_bleu_loss", "expected_rouge_loss", "soft_rouge_l_loss", "eisl_loss"), (np.zeros((1, 2, 3)), [[1]])
+    ),
 }
 
 

@@ -430,6 +430,22 @@ LONG = {
         ids = np.arange(20_000) % 300
         call = lambda: seqloss_rs.Ter().sentences([ids], [np.roll(ids, 150)])
     """,
+    "expected BLEU of long sequences": """
+        logits = np.broadcast_to(np.linspace(0, 1, 3000, dtype=np.float32), (2, 3000, 3000))
+        call = lambda: value_and_grad(seqloss_rs.expected_bleu_loss)(logits, np.arange(6000).reshape(2, 3000) % 3000)
+    """,
+    "expected ROUGE of one token": """
+        probs = np.full((20_000, 1), 0.5)
+        call = lambda: seqloss_rs.expected_rouge_loss(probs, np.zeros(20_000, int), scores="probs", variant="rouge2")
+    """,
+    "soft ROUGE-L of long sequences": """
+        logits = np.broadcast_to(np.linspace(0, 1, 3000, dtype=np.float32), (2, 3000, 3000))
+        call = lambda: value_and_grad(seqloss_rs.soft_rouge_l_loss)(logits, np.arange(6000).reshape(2, 3000) % 3000)
+    """,
+    "EISL of long sequences": """
+        logits = np.broadcast_to(np.linspace(0, 1, 3000, dtype=np.float32), (2, 3000, 3000))
+        call = lambda: value_and_grad(seqloss_rs.eisl_loss)(logits, np.arange(6000).reshape(2, 3000) % 3000)
+    """,
     "a matrix": """
         texts = ["the cat %d sat on the mat of %d" % (at, at % 97) for at in range(3000)]
         call = lambda: seqloss_rs.Chrf().pairwise(texts, texts)

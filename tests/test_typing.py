@@ -29,6 +29,8 @@ PROGRAM = """
     loss = seqloss_rs.reinforce_loss(logits, targets, [1.0, 2.0], baseline="batch_mean", normalizer=7)
     loss = seqloss_rs.bleu_loss(["a b"], [["a b", "a c"]], reduction="corpus")
     loss = seqloss_rs.rouge_loss(["a b"], ["a b"], variant="rouge2", stem=True)
+    loss = seqloss_rs.expected_bleu_loss(logits, [[1, 2], [3]], estimate="bag_of_ngrams", smoothing="none")
+    loss = seqloss_rs.soft_rouge_l_loss(logits[0], [1, 2], gamma=0.5, multiple_references="best")
     ragged = [logits[0], logits[1, :2]]
     loss = seqloss_rs.cross_entropy_loss(ragged, [targets[0], targets[1, :2]])
 
@@ -53,6 +55,7 @@ WRONG = {
     "seqloss_rs.cross_entropy_loss(logits, targets, None)": "positional",
     'seqloss_rs.ctc_loss(logits, targets, layout="CTN")': "layout",
     "seqloss_rs.mse_loss(logits)": "targets",
+    'seqloss_rs.expected_rouge_loss(logits, [[1], [2]], variant="rougeL")': "variant",
     "seqloss_rs.set_num_threads('2')": "set_num_threads",
     "seqloss_rs.no_such_loss": "no_such_loss",
 }

@@ -28,6 +28,7 @@ from .evaluation import (
     reliability_bins,
     top_k_accuracy,
 )
+from .expected import eisl_loss, expected_bleu_loss, expected_rouge_loss, soft_rouge_l_loss
 from .forecast import crps, interval_coverage, mase, rmse, rmsse, wape
 from .gleu import Gleu, GleuScore, NltkBleu, NltkBleuScore
 from .gradient import value_and_grad
@@ -106,7 +107,10 @@ __all__ = [
     "ctc_posteriors",
     "distinct_ngrams",
     "dpo_loss",
+    "eisl_loss",
+    "expected_bleu_loss",
     "expected_calibration_error",
+    "expected_rouge_loss",
     "gae",
     "gaussian_nll_loss",
     "get_num_threads",
@@ -143,6 +147,7 @@ __all__ = [
     "significance",
     "smape_loss",
     "smooth_l1_loss",
+    "soft_rouge_l_loss",
     "token_log_probs",
     "top_k_accuracy",
     "value_and_grad",

@@ -25,6 +25,7 @@ __all__ = [
     "distinct_ngrams",
     "error_rate",
     "error_rate_align",
+    "expected_loss",
     "gaussian_nll_loss",
     "gleu",
     "interval_coverage",
@@ -182,6 +183,7 @@ def ctc_posteriors(
 ) -> Any: ...
 def error_rate(unit: Any, measure: Any, lowercase: Any, remove_punctuation: Any) -> Any: ...
 def error_rate_align(metric: Any, hypotheses: Any, references: Any, layout: Any) -> Any: ...
+def expected_loss(name: Any, gradient: Any, *arguments: Any, **options: Any) -> Any: ...
 def gaussian_nll_loss(
     gradient: Any,
     predictions: Any,

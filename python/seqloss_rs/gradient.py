@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from . import _native, losses, pointwise, policy_losses
+from . import _native, expected, losses, pointwise, policy_losses
 from ._types import Array, Floats
 
 __all__ = ["value_and_grad"]
@@ -31,8 +31,8 @@ class ValueAndGrad(Generic[P, R]):
         name = getattr(function, "__name__", "")
         if name in _TEXT and getattr(function, "__module__", None) == f"{__package__}.text":
             raise TypeError(
-                f"{name} has no gradient, because text does not vary by degrees; use expected_bleu_loss for a "
-                "differentiable one, or reinforce_loss with the loss as a reward"
+                f"{name} has no gradient, because text does not vary by degrees; use expected_{name} with "
+                "probabilities of tokens for a differentiable one, or reinforce_loss with the loss as a reward"
             )
         if name not in _DIFFERENTIABLE or _DIFFERENTIABLE[name] is not function:
             raise TypeError(f"loss is {loss!r}, expected one of {', '.join(_DIFFERENTIABLE)} or a partial of one")
@@ -80,7 +80,7 @@ class ValueAndGrad(Generic[P, R]):
 
 _TEXT = ("bleu_loss", "rouge_loss")
 _DIFFERENTIABLE: dict[str, Callable[..., Any]] = {
-    name: getattr(module, name) for module in (losses, pointwise, policy_losses) for name in module.__all__
+    name: getattr(module, name) for module in (losses, pointwise, policy_losses, expected) for name in module.__all__
 }
 
 _OTHER_ARGUMENTS = {"gaussian_nll_loss": (2,)}
@@ -91,6 +91,7 @@ def _native_of(name: str) -> Callable[..., Any]:
     """Return the native function of a loss, which takes (grad_output, out) before the arguments of the loss."""
     own: Callable[..., Any] | None = getattr(_native, name, None)
     family = _native.policy_loss if name in policy_losses.__all__ else _native.pointwise_loss
+    family = _native.expected_loss if name in expected.__all__ else family
     return own or partial(family, name.removesuffix("_loss"))
 
 

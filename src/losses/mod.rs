@@ -4,6 +4,8 @@ pub mod advantages;
 pub mod cross_entropy;
 pub mod ctc;
 pub mod curves;
+pub mod expected;
+pub mod expected_matches;
 pub mod logits;
 pub mod pointwise;
 pub mod policy_gradient;
@@ -11,6 +13,7 @@ pub mod policy_ratio;
 pub mod policy_sets;
 pub mod policy_terms;
 pub mod reinforce;
+pub mod soft_alignment;
 
 /// What the first argument of a loss holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

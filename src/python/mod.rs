@@ -10,6 +10,7 @@ mod corpora;
 mod ctc;
 mod decoding;
 mod error;
+mod expected;
 mod fork;
 mod losses;
 mod matrix;
@@ -102,6 +103,8 @@ mod _native {
     use super::decoding::{ctc_align, ctc_beam_decode, ctc_feasible, ctc_greedy_decode};
     #[pymodule_export]
     use super::error::InternalError;
+    #[pymodule_export]
+    use super::expected::expected_loss;
     #[pymodule_export]
     use super::losses::{cross_entropy_loss, policy_gradient_logits, reinforce_loss, token_log_probs};
     #[pymodule_export]

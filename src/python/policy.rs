@@ -53,12 +53,8 @@ pub(super) fn policy_loss<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let names = names(name)?;
-        if arguments.len() > names.len() {
-            let message = format!("{name}_loss() takes {} positional arguments, not {}", names.len(), arguments.len());
-            return Err(PyTypeError::new_err(message));
-        }
         let with = Parameters { curve: name, dict: options, read: vec![] };
-        let mut call = Call { names, arguments, with };
+        let mut call = Call::new(names, arguments, with)?;
         let first = Floats::new(names[0], &call.argument(0)?)?;
         let has_groups = !matches!(name, "dpo" | "mrt" | "mwer" | "group_advantages");
         let structure = structure(names[0], &first, has_groups)?;
@@ -91,14 +87,28 @@ fn structure(name: &str, first: &Floats<'_>, has_groups: bool) -> PyResult<Struc
 }
 
 /// The arguments, by position or by name.
-struct Call<'a, 'py> {
+pub(super) struct Call<'a, 'py> {
     names: &'static [&'static str],
     arguments: &'a Bound<'py, PyTuple>,
-    with: Parameters<'a, 'py>,
+    pub(super) with: Parameters<'a, 'py>,
 }
 
-impl<'py> Call<'_, 'py> {
-    fn argument(&mut self, place: usize) -> PyResult<Object<'py>> {
+impl<'a, 'py> Call<'a, 'py> {
+    /// With the names of what may be positional.
+    pub(super) fn new(
+        names: &'static [&'static str],
+        arguments: &'a Bound<'py, PyTuple>,
+        with: Parameters<'a, 'py>,
+    ) -> PyResult<Self> {
+        if arguments.len() > names.len() {
+            let (name, most, count) = (with.curve, names.len(), arguments.len());
+            let message = format!("{name}_loss() takes {most} positional arguments, not {count}");
+            return Err(PyTypeError::new_err(message));
+        }
+        Ok(Self { names, arguments, with })
+    }
+
+    pub(super) fn argument(&mut self, place: usize) -> PyResult<Object<'py>> {
         match self.arguments.get_item(place) {
             Ok(object) => Ok(object),
             Err(_) => self.with.get(self.names[place]),
@@ -106,11 +116,11 @@ impl<'py> Call<'_, 'py> {
     }
 
     /// An option, unless it is None.
-    fn given(&mut self, name: &'static str) -> PyResult<Option<Object<'py>>> {
+    pub(super) fn given(&mut self, name: &'static str) -> PyResult<Option<Object<'py>>> {
         Ok(Some(self.with.get(name)?).filter(|object| !object.is_none()))
     }
 
-    fn word(&mut self, name: &'static str) -> PyResult<String> {
+    pub(super) fn word(&mut self, name: &'static str) -> PyResult<String> {
         Ok(word(name, &self.with.get(name)?)?.into_owned())
     }
 
@@ -139,14 +149,14 @@ impl<'py> Call<'_, 'py> {
         }
     }
 
-    fn reducer(&mut self, choices: &'static [&'static str]) -> PyResult<Reducer> {
+    pub(super) fn reducer(&mut self, choices: &'static [&'static str]) -> PyResult<Reducer> {
         let normalizer = self.given("normalizer")?;
         reducer(&self.with.get("reduction")?, normalizer.as_ref(), choices)
     }
 }
 
 /// One of several words.
-fn choice<T: Copy>(
+pub(super) fn choice<T: Copy>(
     argument: &'static str,
     value: &str,
     choices: &'static [&'static str],

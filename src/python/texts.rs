@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyEllipsis, PyList, PyString};
 
 use super::arguments::{integer, integer_array};
-use super::collect::{Items, Kind, TextArray, items, must_be_sets, text_array, text_sets};
+use super::collect::{Items, Kind, TextArray, items, list, must_be_sets, text_array, text_sets};
 use super::guarded;
 use super::tokenizer::OwnTokenizer;
 use crate::error::Error;
@@ -153,6 +153,35 @@ pub(super) fn read_alone<'py>(
     cut(own, name, &mut items, &mut kind)?;
     let mut vocabulary = Vocabulary::default();
     Ok(text_array(name, &items, kind, layout.hypotheses, |token| vocabulary.number(token))?.texts)
+}
+
+/// Reads references that are token ids, a set for each sequence; of a single one they are ids, or several texts.
+pub(super) fn references_of_ids<'py>(
+    references: &Object<'py>,
+    lengths: Option<&Object<'py>>,
+    is_one: bool,
+) -> PyResult<TextSets> {
+    let mut lengths = lengths.map(|object| integer_array("reference_lengths", object)).transpose()?;
+    let mut references = references.clone();
+    if is_one {
+        // The axis that counts sequences.
+        let is_list = list(&references).is_some();
+        let axes = if is_list { 1 } else { references.getattr("ndim").and_then(|axes| axes.extract()).unwrap_or(1) };
+        if let Some(lengths) = lengths.as_mut().filter(|lengths| axes > 1 || lengths.shape.is_empty()) {
+            lengths.shape.insert(0, 1);
+        }
+        references = match is_list {
+            true => PyList::new(references.py(), [references])?.into_any(),
+            false => references.get_item(references.py().None()).unwrap_or(references),
+        };
+    }
+    let items = items("references", &references)?;
+    let kind = Kind::of_sets(&items);
+    if kind != Kind::Ids {
+        return Err(Error::Type(format!("references are {kind}, expected token ids")).into());
+    }
+    let cut = Cut { lengths: lengths.map(|lengths| ("reference_lengths", lengths)), ..Cut::default() };
+    text_sets("references", &items, kind, cut, |_| 0)
 }
 
 /// Both sides, not compared in number yet.
