@@ -185,10 +185,11 @@ def test_the_policy_refuses_one_step() -> None:
 
 
 def test_policies_are_compared(tmp_path: Path) -> None:
-    picture = tmp_path / "deeper/compare.svg"
-    printed = run_example("policy/compare.py", "--steps", "100", "--output", str(picture))
-    rows = {name: [float(cell.rstrip("%")) for cell in cells] for name, *cells in map(str.split, printed[1:-1])}
-    assert list(rows) == ["REINFORCE", "RLOO", "GRPO", "PPO"]
+    picture = tmp_path / "deeper/methods.svg"
+    printed = run_example("policy/methods.py", "--steps", "100", "--output", str(picture))
+    lines = [re.split(r" {2,}", line) for line in printed[1:-1]]
+    rows = {name: [float(cell.rstrip("%")) for cell in cells] for name, *cells in lines}
+    assert list(rows) == ["REINFORCE", "RLOO", "GRPO", "PPO", "expected BLEU"]
     for name, (first, last, right) in rows.items():
         assert first < 0.4, name
         assert last > 0.6, name

@@ -1,4 +1,4 @@
-"""Compare REINFORCE, RLOO, GRPO and PPO: four ways to learn a translation from nothing but its BLEU score.
+"""Compare REINFORCE, RLOO, GRPO, PPO and expected BLEU: ways to learn a translation from nothing but its BLEU score.
 
 English comes as nouns and adjectives in any order. In the other language an adjective that stands before a noun comes
 after it, so that what a word becomes depends on its neighbours: the policy is two tables of logits, for each word with
@@ -9,11 +9,12 @@ same optimiser and the same seed:
 * REINFORCE: the reward less a moving average of all rewards before;
 * RLOO: the reward less the mean of the other proposals for the same sentence;
 * GRPO: the reward less the mean of those proposals, over their deviation;
-* PPO: RLOO's advantages, whitened, and several updates with clipped ratios for the same proposals.
+* PPO: RLOO's advantages, whitened, and several updates with clipped ratios for the same proposals;
+* expected BLEU: no proposals, but the gradient of the BLEU of the expected matches.
 
-    python examples/policy/compare.py
+    python examples/policy/methods.py
 
-prints the mean reward of the last steps of each, and draws the learning curves into `build/policy/compare.svg`.
+prints the mean reward of the last steps of each, and draws the learning curves into `build/policy/methods.svg`.
 Everything but losses and rewards is plain NumPy.
 """
 
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from seqloss_rs import (
     Bleu,
     MovingAverage,
+    expected_bleu_loss,
     group_advantages,
     grpo_loss,
     policy_gradient_logits,
@@ -168,7 +170,22 @@ def ppo() -> Method:
     return update
 
 
-METHODS: dict[str, Callable[[], Method]] = {"REINFORCE": reinforce, "RLOO": rloo, "GRPO": grpo, "PPO": ppo}
+def expected_bleu() -> Method:
+    def update(policy: Policy, sentences: Integers, proposals: Integers, scores: Floats) -> None:
+        loss = value_and_grad(expected_bleu_loss)
+        _, gradient = loss(policy.logits(sentences), translate(sentences), max_order=BLEU.max_order)
+        policy.learn(sentences, gradient)
+
+    return update
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "REINFORCE": reinforce,
+    "RLOO": rloo,
+    "GRPO": grpo,
+    "PPO": ppo,
+    "expected BLEU": expected_bleu,
+}
 
 
 def train(method: Method, steps: int, seed: int = SEED) -> tuple[Floats, float]:
@@ -241,17 +258,17 @@ def main() -> None:
     """Train each, print what came of it, and draw it."""
     parser = argparse.ArgumentParser(description="Compare policy gradients on a small translation task.")
     parser.add_argument("--steps", type=int, default=300, help="steps of training, at least 2 (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "build/policy/compare.svg", help="the picture")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "build/policy/methods.svg", help="the picture")
     options = parser.parse_args()
     if options.steps < 2:
         parser.error(f"--steps: expected at least 2, got {options.steps}")
 
     window, curves = min(WINDOW, options.steps), {}
-    print(f"{'':10} first {window} steps  last {window} steps  words right")
+    print(f"{'':13} first {window} steps  last {window} steps  words right")
     for name, method in METHODS.items():
         curves[name], right = train(method(), options.steps)
         first, last = curves[name][:window].mean(), curves[name][-window:].mean()
-        print(f"{name:10} {first:14.3f}  {last:13.3f}  {right:11.1%}", flush=True)
+        print(f"{name:13} {first:14.3f}  {last:13.3f}  {right:11.1%}", flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(draw(curves), encoding="utf-8")
     print(options.output)
