@@ -450,6 +450,10 @@ LONG = {
         texts = ["the cat %d sat on the mat of %d" % (at, at % 97) for at in range(3000)]
         call = lambda: seqloss_rs.Chrf().pairwise(texts, texts)
     """,
+    "a matrix of few long texts": """
+        texts = [np.arange(400_000) % 5000, np.arange(400_000)[::-1] % 5000]
+        call = lambda: seqloss_rs.Rouge(variant="rougeL").pairwise(texts, texts)
+    """,
     "prefixes": """
         ids = np.arange(400_000).reshape(4, 100_000) % 5000
         call = lambda: seqloss_rs.Bleu().sentences(ids, ids, prefix=True)

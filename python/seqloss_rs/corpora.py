@@ -140,6 +140,8 @@ def self_bleu(
     Zhu et al. 2018, https://arxiv.org/abs/1802.01886; without the text itself among its references.
     """
     metric = Bleu() if metric is None else metric
+    if not isinstance(metric, Bleu):
+        raise TypeError(f"metric is {metric!r}, expected a Bleu")
     layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
     scores: NDArray[np.float64] = _native.self_bleu(metric._metric(), texts, layout)
     return scores

@@ -90,13 +90,14 @@ class NltkBleuScore:
     hypothesis_length, reference_length : int
         In tokens; of several references the one whose length is closest.
     counts, totals : tuple of int
-        The n-grams of each order that match, and all of the hypotheses; of one order more than there are weights.
+        The n-grams of each order that match, and all of the hypotheses; of orders 1 to 5, or of as many as have a
+        weight if these are more.
 
     Examples
     --------
     >>> import seqloss_rs
     >>> seqloss_rs.NltkBleu(weights=(0.5, 0.5)).corpus(["a b c"], ["a b d"]).counts
-    (2, 1, 0)
+    (2, 1, 0, 0, 0)
     """
 
     score: float
@@ -110,9 +111,9 @@ class NltkBleuScore:
 class NltkBleu(_Metric[NltkBleuScore]):
     """BLEU with the smoothings of Chen and Cherry, as NLTK computes it: a ratio.
 
-    A row of :meth:`statistics` is that of :class:`Bleu`, with one order more than there are weights. The score of a
-    corpus is that of the summed rows; NLTK's is the same but for methods 5 and 7, where it looks at the last hypothesis
-    only.
+    A row of :meth:`statistics` is that of :class:`Bleu` with ``max_order=5``, or with as many orders as have a weight
+    if these are more. The score of a corpus is that of the summed rows; NLTK's is the same but for methods 5, 6 and 7,
+    where it looks at the last hypothesis only.
 
     Parameters
     ----------
@@ -154,5 +155,5 @@ class NltkBleu(_Metric[NltkBleuScore]):
 
     def _score(self, parts: tuple[Any, ...]) -> NltkBleuScore:
         score, row = parts
-        middle = 3 + len(self.weights)
+        middle = 1 + len(row) // 2
         return NltkBleuScore(score, row[0], row[1], row[2:middle], row[middle:])

@@ -42,7 +42,9 @@ pub(super) fn self_bleu<'py>(
     layout: &Bound<'py, PyDict>,
 ) -> PyResult<Object<'py>> {
     guarded(|| {
-        let Kind::Bleu(bleu) = &metric.0 else { unreachable!("the metric is BLEU") };
+        let Kind::Bleu(bleu) = &metric.0 else {
+            return Err(Error::Type("metric is another than Bleu, whose n-grams are compared".into()).into());
+        };
         let texts = metric.read_alone(texts, layout)?;
         let rows = together(py, metric, &[&texts], |all, ticker| {
             diversity::self_bleu(&all.texts().collect::<Vec<_>>(), all.distinct(), bleu.max_order(), ticker)

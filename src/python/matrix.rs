@@ -12,9 +12,8 @@ use super::{enter, guarded};
 use crate::error::Error;
 use crate::input::zeros;
 use crate::reduction::total;
-use crate::text::WORK_PER_BYTE;
 use crate::text::error_rate::Measure;
-use crate::text::pairwise::matrices;
+use crate::text::pairwise::{matrices, matrix_work};
 use crate::text::prefix::{Reward, rewards};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -91,7 +90,7 @@ pub(super) fn pairwise<'py>(
         metric.suits("hypotheses", hypotheses.are_ids() && !hypotheses.is_empty())?;
         let groups = [(0..axes[0], 0..axes[1])];
         let groups = if axes.contains(&0) { &[][..] } else { &groups };
-        let work = axes[0].saturating_mul(axes[1]).saturating_mul(WORK_PER_BYTE);
+        let work = matrix_work(&hypotheses, references, axes[0].saturating_mul(axes[1]));
         let scores: Vec<f64> = with_counts!(metric, "matrix of scores", inner => {
             enter(py, work, |watch| matrices(inner, &hypotheses, references, groups, metric.scale(), watch))
         })?;
@@ -120,8 +119,8 @@ pub(super) fn minimum_bayes_risk<'py>(
         let groups: Vec<_> = (0..candidates.len()).map(|set| (candidates.range(set), references.range(set))).collect();
         let most = groups.iter().map(|(candidates, _)| candidates.len()).max().unwrap_or(0);
         let weights = weights.map(|weights| checked(&weights, &groups)).transpose()?;
-        let work = groups.iter().map(|(candidates, references)| candidates.len().saturating_mul(references.len()));
-        let work = work.fold(0, usize::saturating_add).saturating_mul(WORK_PER_BYTE);
+        let scores = groups.iter().map(|(candidates, references)| candidates.len().saturating_mul(references.len()));
+        let work = matrix_work(candidates.texts(), references.texts(), scores.fold(0, usize::saturating_add));
         let is_error = matches!(&metric.0, Kind::ErrorRate(rate) if rate.measure() != Measure::Wip);
         let scale = if is_error { -metric.scale() } else { metric.scale() };
         let utilities: Vec<f64> = with_counts!(metric, "matrix of scores", inner => {

@@ -128,6 +128,8 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // NumPy's own table is looked up once; where that comes late, Ctrl-C may meet it, and it is a panic there.
+        numpy::dtype::<f64>(module.py());
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

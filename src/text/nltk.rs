@@ -10,14 +10,15 @@
 //! | 2 | (mₙ + 1) / (tₙ + 1) for n > 1 |
 //! | 3 | 1 / (2ᵏ tₙ) where nothing matches for the k-th time |
 //! | 4 | ln c / (2ᵏ K tₙ) where nothing matches for the k-th time, and c > 1 |
-//! | 5 | (p′ₙ₋₁ + pₙ + pₙ₊₁) / 3, where p′ₙ₋₁ is the one before, smoothed, and p′₀ = p₁ + 1 |
+//! | 5 | (p′ₙ₋₁ + pₙ + pₙ₊₁) / 3, where p′ₙ₋₁ is the one before, smoothed, and p′₀ = p₁ + 1; after the last pₙ comes p₅ |
 //! | 6 | (mₙ + α π) / (tₙ + α) for n > 2, where π = p′ₙ₋₁² / p′ₙ₋₂ |
 //! | 7 | method 5 of method 4 |
 //!
 //! tₙ is at least 1. Where not even single tokens match, the score is 0. For method 6 NLTK demands trigrams that match; here
-//! the formula stands by itself. A corpus is scored from the sums of the rows.
+//! the formula stands by itself, and methods 5 and 7 take p₅ for however many weights there are, as NLTK does. A corpus is
+//! scored from the sums of the rows.
 
-use super::bleu::{Bleu, exp};
+use super::bleu::{Bleu, LONGEST, exp};
 use super::ngrams;
 use super::tokens::{Pair, Reader};
 use super::{Level, Metric};
@@ -34,9 +35,12 @@ pub struct NltkBleu {
     epsilon: f64,
     alpha: f64,
     k: f64,
-    /// Counts one order more than there are weights: methods 5 and 7 look at it.
+    /// Counts [`BEYOND`] orders at least.
     pub(super) bleu: Bleu,
 }
+
+/// The order that methods 5 and 7 look at after the last one.
+const BEYOND: usize = 5;
 
 impl NltkBleu {
     /// Checks the options: a weight for each order, the number of the smoothing method and its constants.
@@ -62,22 +66,29 @@ impl NltkBleu {
                 return Err(Error::Value(format!("{name} is {value}, which is not a number above 0")));
             }
         }
-        let bleu = Bleu::new(weights.len() as i64 + 1, "none", None, tokenize, lowercase)?;
+        if weights.len() > LONGEST as usize {
+            let message =
+                format!("weights has {} numbers, expected one for each order in 1..={LONGEST}", weights.len());
+            return Err(Error::Value(message));
+        }
+        let bleu = Bleu::new(weights.len().max(BEYOND) as i64, "none", None, tokenize, lowercase)?;
         Ok(Self { weights, method: method as u32, epsilon, alpha, k, bleu })
     }
 
     /// Makes all totals of a row of BLEU at least 1.
     pub(super) fn totals_from_1(&self, row: &mut [i64]) {
-        for total in &mut row[2 + self.weights.len() + 1..] {
+        for total in &mut row[2 + self.bleu.max_order()..] {
             *total = (*total).max(1);
         }
     }
 
-    /// The smoothed precisions of all orders, and the raw one of the order beyond.
+    /// The smoothed precisions of all orders that have a weight.
     fn precisions(&self, length: f64, matches: &[i64], totals: &[i64]) -> Vec<f64> {
         let [matches, totals] = [matches, totals].map(|counts| counts.iter().map(|&count| count as f64).collect());
         let (matches, totals): (Vec<f64>, Vec<f64>) = (matches, totals);
         let mut precisions: Vec<f64> = matches.iter().zip(&totals).map(|(matches, total)| matches / total).collect();
+        let beyond = precisions[BEYOND - 1];
+        precisions.truncate(self.weights.len());
         let mut power = 1.0;
         for index in 0..self.weights.len() {
             let nothing = matches[index] == 0.0;
@@ -106,7 +117,8 @@ impl NltkBleu {
         if matches!(self.method, 5 | 7) {
             let mut before = precisions[0] + 1.0;
             for index in 0..self.weights.len() {
-                before = (before + precisions[index] + precisions[index + 1]) / 3.0;
+                let after = precisions.get(index + 1).copied().unwrap_or(beyond);
+                before = (before + precisions[index] + after) / 3.0;
                 precisions[index] = before;
             }
         }
@@ -117,8 +129,8 @@ impl NltkBleu {
 impl Metric for NltkBleu {
     type Scratch = ngrams::Scratch;
 
-    /// The length of the hypothesis, of the reference, matches of every order and one more, totals of the same, which are at
-    /// least 1.
+    /// The length of the hypothesis, of the reference, matches of orders 1 to 5, or of as many as have a weight if these are
+    /// more, totals of the same, which are at least 1.
     fn width(&self) -> usize {
         self.bleu.width()
     }
@@ -149,7 +161,7 @@ impl Metric for NltkBleu {
 
     fn score(&self, row: &[i64], _: Level) -> f64 {
         let (lengths, counts) = row.split_at(2);
-        let (matches, totals) = counts.split_at(self.weights.len() + 1);
+        let (matches, totals) = counts.split_at(self.bleu.max_order());
         if matches[0] == 0 {
             return 0.0;
         }

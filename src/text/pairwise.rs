@@ -55,6 +55,11 @@ pub trait Pairwise: Metric<Scratch: Send> {
 /// How many hypotheses a thread takes at once.
 const RUN: usize = 8;
 
+/// About how much work `scores` scores of these texts are, in numbers read.
+pub fn matrix_work(hypotheses: &Texts, references: &Texts, scores: usize) -> usize {
+    hypotheses.bytes().saturating_add(references.bytes()).saturating_add(scores).saturating_mul(WORK_PER_BYTE)
+}
+
 /// The scores, times `scale`, of hypotheses against references, one group after another, hypothesis after hypothesis.
 pub fn matrices<M: Pairwise>(
     metric: &M,
@@ -75,7 +80,7 @@ pub fn matrices<M: Pairwise>(
         items.push((group, of_group));
     }
     let runs = groups.iter().map(|group| group.0.len().div_ceil(RUN)).max().unwrap_or(1);
-    let work = (hypotheses.bytes() + references.bytes() + total.unwrap_or(0)).saturating_mul(WORK_PER_BYTE);
+    let work = matrix_work(hypotheses, references, total.unwrap_or(0));
     let scratch = || Ok((Pair::default(), Index::default()));
     for_each_in_parts(items.into_iter(), runs, work, watch, scratch, |(group, scores), (texts, index), ticker| {
         let (of_hypotheses, of_references) = group;
