@@ -250,9 +250,12 @@ impl<'a, E: Element> Strip<'a, E> {
         }
     }
 
-    /// Writes one number of the gradient of row `row`.
-    pub fn put(&mut self, row: usize, first: usize, column: usize, value: E::Float) {
-        E::put(&mut self.written(row, first)[column..=column], &[value]);
+    /// Writes single numbers of the gradient of row `row`, each with its place.
+    pub fn put(&mut self, row: usize, first: usize, numbers: impl Iterator<Item = (usize, E::Float)>) {
+        let out = self.written(row, first);
+        for (place, number) in numbers {
+            E::put(&mut out[place..=place], &[number]);
+        }
     }
 
     /// Sets the gradient of row `row` to 0.

@@ -208,6 +208,7 @@ impl<E: Element> Loss for Expected<'_, E> {
         }
         let loss = hypothesis.evaluate(&self.objective, wants_gradient, ticker)?;
         if wants_gradient {
+            hypothesis.pull_back(self.scores)?;
             for step in 0..steps {
                 self.write(piece, step, factor, rows, hypothesis, ticker)?;
             }
@@ -235,7 +236,7 @@ impl<E: Element> Expected<'_, E> {
         line.clear();
         if self.scores == Scores::Logits {
             ticker.tick(self.logits.width + 4 * classes.len())?;
-            let sum = rows.read(&piece.strip, at(step, 0.0), 0, ticker, |reading| {
+            let sum = rows.read(&piece.strip, self.at(piece.sequence, step, 0.0), 0, ticker, |reading| {
                 let maximum = reading.softmax.maximum;
                 line.extend(classes.iter().map(|&class| reading.row.at(class as usize) - maximum));
                 reading.softmax.sum
@@ -268,38 +269,25 @@ impl<E: Element> Expected<'_, E> {
         hypothesis: &Hypothesis,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let Hypothesis { columns, classes, .. } = hypothesis;
-        let of_step = |numbers: &'_ [f64], column: usize| numbers[column * columns.steps + step];
-        let both = |column| (of_step(&columns.probabilities, column), of_step(&columns.slopes, column));
-        let mut mean = 0.0;
-        if self.scores == Scores::Logits {
-            mean = (0..classes.len()).map(both).map(|(p, slope)| p * slope).sum();
-        }
-        let is_flat = (0..classes.len()).all(|column| of_step(&columns.slopes, column) == 0.0);
+        let Hypothesis { columns, classes, means, .. } = hypothesis;
         ticker.tick(self.logits.width + 4 * classes.len())?;
-        if self.scores == Scores::Logits && !is_flat {
-            rows.step(piece, at(step, factor), ticker, |_| (0.0, Slopes { probability: -mean, ..Slopes::default() }))?;
+        if self.scores == Scores::Logits && !classes.is_empty() {
+            let at = self.at(piece.sequence, step, factor);
+            let slopes = Slopes { probability: 0.0 - means[step], ..Slopes::default() };
+            rows.step(piece, at, ticker, |_| (0.0, slopes))?;
         } else {
             piece.strip.clear(step, 0);
         }
-        if is_flat {
-            return Ok(());
-        }
-        for (column, &class) in classes.iter().enumerate() {
-            let (p, slope) = both(column);
-            let own = match self.scores {
-                Scores::Logits => p * (slope - mean),
-                Scores::LogProbs => p * slope,
-                Scores::Probs => slope,
-            };
-            piece.strip.put(step, 0, class as usize, Float::from_f64(factor * own));
-        }
+        let slopes = columns.slopes.iter().skip(step).step_by(columns.steps);
+        let numbers = slopes.map(|slope| Float::from_f64(factor * slope));
+        piece.strip.put(step, 0, classes.iter().map(|&class| class as usize).zip(numbers));
         Ok(())
     }
-}
 
-fn at<F>(index: usize, factor: f64) -> Step<'static, F> {
-    Step { index, next: None, factor, class: None, q: None, wants_moment: false }
+    fn at<'q>(&self, sequence: usize, index: usize, factor: f64) -> Step<'q, E::Float> {
+        let next = (index + 1 < self.logits.rows[sequence].count()).then_some(index + 1);
+        Step { index, next, factor, class: None, q: None, wants_moment: false }
+    }
 }
 
 /// A sequence and its references, apart from how it is stored.
@@ -308,6 +296,8 @@ pub struct Hypothesis {
     /// The classes that the references have, ascending; each has a column.
     classes: Vec<u32>,
     columns: Columns,
+    /// Σᵤ P(t, u) hᵤ of every step, where the softmax is inside.
+    means: Vec<f64>,
     /// The references one after another, by columns, and where each ends.
     tokens: Vec<u32>,
     ends: Vec<usize>,
@@ -340,6 +330,29 @@ impl Hypothesis {
     fn range(&self, reference: usize) -> std::ops::Range<usize> {
         let start = if reference == 0 { 0 } else { self.ends[reference - 1] };
         start..self.ends[reference]
+    }
+
+    /// Makes of slopes with respect to the probabilities those with respect to the scores.
+    fn pull_back(&mut self, scores: Scores) -> Result<(), Error> {
+        let Columns { steps, probabilities, slopes } = &mut self.columns;
+        resize(&mut self.means, *steps, 0.0)?;
+        if scores == Scores::Probs || *steps == 0 {
+            return Ok(());
+        }
+        let columns = || probabilities.chunks_exact(*steps);
+        if scores == Scores::Logits {
+            for (probabilities, slopes) in columns().zip(slopes.chunks_exact(*steps)) {
+                for ((mean, p), slope) in self.means.iter_mut().zip(probabilities).zip(slopes) {
+                    *mean += p * slope;
+                }
+            }
+        }
+        for (probabilities, slopes) in columns().zip(slopes.chunks_exact_mut(*steps)) {
+            for ((slope, p), mean) in slopes.iter_mut().zip(probabilities).zip(&self.means) {
+                *slope = p * (*slope - mean);
+            }
+        }
+        Ok(())
     }
 
     /// ℓ; and its slopes with respect to the probabilities, if they are asked for.

@@ -21,9 +21,9 @@
 //!
 //! ∂E/∂M(j) = Σₖ q(j, k) (1 + v(j + n, k + 1) − v(j + n, k))        q(t, k) = q(t − 1, k) + M(t − n) (q(t − n, k − 1) − q(t − n, k))
 //!
-//! For c = 1, which most n-grams have, that is a multiplication and two additions for each position and each direction.
-//! One that overlaps itself follows the automaton of Knuth, Morris and Pratt times the counter: n c states at each
-//! position.
+//! For c = 1, which most n-grams have, q and v take five operations for each position, and with products and slopes it is 14
+//! (T = R = 50 and n = 4: 132,000 a sentence). An n-gram that overlaps itself follows the automaton of Knuth, Morris and
+//! Pratt times the counter: n c states at each position.
 //!
 //! What no reference has is one other token, of probability 1 − Σ P(t, v): its probability is never read, and a slope says
 //! what it changes that v takes probability from it.
@@ -31,7 +31,7 @@
 //! # Order of the work
 //!
 //! The n-grams of the references are a tree, whose node at depth n is an n-gram: each M is that of its parent times one
-//! column of P, and slopes come back the same way (2 multiplications and 2 additions for each position of a node).
+//! column of P, and slopes come back the same way.
 
 use crate::error::Error;
 use crate::input::{make_room, resize};
@@ -90,10 +90,9 @@ impl Columns {
         let start = column * self.steps + first;
         let probabilities = &self.probabilities[start..][..slopes.len()];
         let out = &mut self.slopes[start..][..slopes.len()];
-        for ((out, slope), product) in out.iter_mut().zip(slopes).zip(products) {
+        let numbers = slopes.iter().zip(products).zip(probabilities);
+        for ((out, before), ((slope, product), p)) in out.iter_mut().zip(before).zip(numbers) {
             *out += slope * product;
-        }
-        for ((before, slope), p) in before.iter_mut().zip(slopes).zip(probabilities) {
             *before += slope * p;
         }
     }
