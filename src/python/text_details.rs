@@ -12,7 +12,7 @@ use super::text::{Kind, TextMetric, work};
 use super::texts::Read;
 use super::{enter, guarded};
 use crate::text::error_rate::Alignments;
-use crate::text::rouge::{Measure, Rouge, statistics_of_all};
+use crate::text::rouge::{MEASURES, Rouge, scores_of_all};
 use crate::text::tokenize::alphanumeric;
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -35,15 +35,13 @@ pub(super) fn rouge_scores<'py>(
             rouge.clone()
         };
         let rouges: Vec<Rouge> = metrics.iter().map(rouge).collect();
-        let rows = enter(py, work(&pairs), |watch| statistics_of_all(&rouges, &pairs, watch))?;
-        let width = first.width();
-        let measures = [Measure::Precision, Measure::Recall, Measure::F];
-        let axes = [&axes[..], &[measures.len()]].concat();
+        let scores = enter(py, work(&pairs), |watch| scores_of_all(&rouges, &pairs, watch))?;
+        let axes = [&axes[..], &[MEASURES.len()]].concat();
+        let scores = scores.as_chunks::<{ MEASURES.len() }>().0;
         (0..rouges.len())
             .map(|metric| {
-                let rows = rows.chunks(width).skip(metric).step_by(rouges.len());
-                let scores: Vec<f64> = rows.flat_map(|row| measures.map(|measure| measure.of(row))).collect();
-                Ok(scores.into_pyarray(py).reshape(&axes[..])?.into_any())
+                let scores: Vec<_> = scores.chunks(rouges.len()).map(|scores| scores[metric]).collect();
+                Ok(scores.into_flattened().into_pyarray(py).reshape(&axes[..])?.into_any())
             })
             .collect()
     })

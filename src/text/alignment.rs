@@ -44,6 +44,12 @@ pub enum Operation {
 pub trait Steps {
     /// The same operation for so many tokens.
     fn step(&mut self, operation: Operation, tokens: usize);
+    /// A token of the hypothesis, and one of the reference unless it is an insertion.
+    #[inline(always)]
+    fn across(&mut self, is_insertion: bool, are_equal: bool) {
+        let aligned = if are_equal { Operation::Hit } else { Operation::Substitution };
+        self.step(if is_insertion { Operation::Insertion } else { aligned }, 1);
+    }
 }
 
 impl Steps for Counts {
@@ -54,6 +60,16 @@ impl Steps for Counts {
             Operation::Deletion => &mut self.deletions,
             Operation::Insertion => &mut self.insertions,
         } += tokens as i64;
+    }
+
+    /// Without a branch: which of the three it is cannot be foretold.
+    #[inline(always)]
+    fn across(&mut self, is_insertion: bool, are_equal: bool) {
+        let aligned = i64::from(!is_insertion);
+        let hit = aligned & i64::from(are_equal);
+        self.insertions += 1 - aligned;
+        self.hits += hit;
+        self.substitutions += aligned - hit;
     }
 }
 
@@ -126,6 +142,24 @@ impl Edge {
 struct Column {
     rises: u64,
     falls: u64,
+}
+
+impl Column {
+    /// The one before all, where every token of the reference is deleted.
+    const FIRST: Self = Self { rises: !0, falls: 0 };
+
+    /// The next one, and what crosses its lower edge, from the rows of its token and what crosses its upper edge.
+    #[inline(always)]
+    fn next(self, equal: u64, enter_rise: u64, enter_fall: u64) -> (Self, [u64; 2]) {
+        let vertical = equal | self.falls;
+        let equal = equal | enter_fall;
+        let horizontal = ((equal & self.rises).wrapping_add(self.rises) ^ self.rises) | equal;
+        let rises = self.falls | !(horizontal | self.rises);
+        let falls = self.rises & horizontal;
+        let out = [rises, falls].map(|bits| bits >> (ROWS - 1));
+        let (rises, falls) = (rises << 1 | enter_rise, falls << 1 | enter_fall);
+        (Self { rises: falls | !(vertical | rises), falls: rises & vertical }, out)
+    }
 }
 
 /// The size of rapidfuzz's table, two bits a cell, from which on it halves, and what is never halved.
@@ -260,7 +294,23 @@ impl Scratch {
         steps: &mut impl Steps,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let (mut row, mut column) = (reference.len(), hypothesis.len());
+        let mut cell = (reference.len(), hypothesis.len());
+        grow(&mut self.columns, hypothesis.len() + 1)?;
+        self.columns[0] = Column::FIRST;
+        if reference.len() <= ROWS {
+            self.masks.with(reference, |masks| {
+                let mut column = Column::FIRST;
+                for (&token, each) in hypothesis.iter().zip(&mut self.columns[1..]) {
+                    column = column.next(masks.of(token), 1, 0).0;
+                    *each = column;
+                }
+            });
+            ticker.tick(hypothesis.len())?;
+            cell = way_back(reference, hypothesis, &self.columns, 0, cell, steps);
+            steps.step(Operation::Deletion, cell.0);
+            steps.step(Operation::Insertion, cell.1);
+            return Ok(());
+        }
         let strips = reference.len().div_ceil(ROWS);
         self.edge.reset(hypothesis.len())?;
         self.entries.clear();
@@ -271,36 +321,49 @@ impl Scratch {
                 ticker.tick(hypothesis.len())?;
             }
         }
-        grow(&mut self.columns, hypothesis.len())?;
         for (index, edge) in self.entries.iter_mut().enumerate().rev() {
             let first = index * ROWS;
             let rows = &reference[first..reference.len().min(first + ROWS)];
             let columns = &mut self.columns;
             self.masks.with(rows, |masks| {
-                strip(masks, &hypothesis[..column], edge.words(), |at, column| columns[at] = column);
+                strip(masks, &hypothesis[..cell.1], edge.words(), |at, column| columns[at + 1] = column);
             });
-            ticker.tick(column)?;
-            while row > first && column > 0 {
-                let bit = 1 << (row - 1 - first);
-                if columns[column - 1].rises & bit != 0 {
-                    steps.step(Operation::Deletion, 1);
-                    row -= 1;
-                    continue;
-                }
-                column -= 1;
-                if column > 0 && columns[column - 1].falls & bit != 0 {
-                    steps.step(Operation::Insertion, 1);
-                    continue;
-                }
-                row -= 1;
-                let equal = reference[row] == hypothesis[column];
-                steps.step(if equal { Operation::Hit } else { Operation::Substitution }, 1);
-            }
+            ticker.tick(cell.1)?;
+            cell = way_back(reference, hypothesis, columns, first, cell, steps);
         }
-        steps.step(Operation::Deletion, row);
-        steps.step(Operation::Insertion, column);
+        steps.step(Operation::Deletion, cell.0);
+        steps.step(Operation::Insertion, cell.1);
         Ok(())
     }
+}
+
+/// Goes back from a cell through a strip, of which all columns are known, from the one before the first token on, up to its
+/// `first` row. Deletions in a row are one step.
+#[inline]
+fn way_back(
+    reference: &[u32],
+    hypothesis: &[u32],
+    columns: &[Column],
+    first: usize,
+    (row, mut column): (usize, usize),
+    steps: &mut impl Steps,
+) -> (usize, usize) {
+    let reference = &reference[first..];
+    let mut row = row - first;
+    while row > 0 && column > 0 {
+        let stops = !columns[column].rises & (!0 >> (ROWS - row));
+        let stop = ROWS - stops.leading_zeros() as usize;
+        steps.step(Operation::Deletion, row - stop);
+        row = stop;
+        if row == 0 {
+            break;
+        }
+        column -= 1;
+        let is_insertion = columns[column].falls >> (row - 1) & 1 != 0;
+        steps.across(is_insertion, reference[row - 1] == hypothesis[column]);
+        row -= usize::from(!is_insertion);
+    }
+    (first + row, column)
 }
 
 /// Computes a strip: its last column, and every one on the way. `edge` goes in from the strip above, and comes out for the
@@ -312,22 +375,15 @@ fn strip(
     [rises, falls]: [&mut [u64]; 2],
     mut each: impl FnMut(usize, Column),
 ) -> Column {
-    let mut column = Column { rises: !0, falls: 0 };
+    let mut column = Column::FIRST;
     let edges = rises.iter_mut().zip(falls);
     for (index, (tokens, (edge_rises, edge_falls))) in hypothesis.chunks(64).zip(edges).enumerate() {
         let (mut out_rises, mut out_falls) = (0, 0);
         for (bit, &token) in tokens.iter().enumerate() {
-            let (enter_rise, enter_fall) = (*edge_rises >> bit & 1, *edge_falls >> bit & 1);
-            let equal = masks.of(token);
-            let vertical = equal | column.falls;
-            let equal = equal | enter_fall;
-            let horizontal = ((equal & column.rises).wrapping_add(column.rises) ^ column.rises) | equal;
-            let rises = column.falls | !(horizontal | column.rises);
-            let falls = column.rises & horizontal;
-            out_rises |= (rises >> (ROWS - 1)) << bit;
-            out_falls |= (falls >> (ROWS - 1)) << bit;
-            let (rises, falls) = (rises << 1 | enter_rise, falls << 1 | enter_fall);
-            column = Column { rises: falls | !(vertical | rises), falls: rises & vertical };
+            let (next, [rises, falls]) = column.next(masks.of(token), *edge_rises >> bit & 1, *edge_falls >> bit & 1);
+            column = next;
+            out_rises |= rises << bit;
+            out_falls |= falls << bit;
             each(64 * index + bit, column);
         }
         (*edge_rises, *edge_falls) = (out_rises, out_falls);

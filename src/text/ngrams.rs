@@ -36,9 +36,19 @@ pub fn clipped_matches<'a>(
     scratch: &mut Scratch,
     ticker: &Ticker<'_>,
 ) -> Result<(), Error> {
-    if (ROWS + 1..=WIDE).contains(&hypothesis.len()) && matches.len() <= WIDE_ORDERS {
-        matches.fill(0);
-        return wide_clipped_matches(hypothesis, &references, distinct, matches, &mut scratch.wide, ticker);
+    if matches.len() <= WIDE_ORDERS {
+        let is_wide = |text: &[u32]| (ROWS + 1..=WIDE).contains(&text.len());
+        let (mut rest, wide) = (references.clone(), &mut scratch.wide);
+        let (first, second) = (rest.next(), rest.next());
+        // One reference may have the rows as well, and has them once for many hypotheses.
+        if let (Some(reference), None) = (first, second)
+            && is_wide(reference)
+        {
+            return wide_clipped_matches(reference, &std::iter::once(hypothesis), distinct, matches, wide, ticker);
+        }
+        if is_wide(hypothesis) {
+            return wide_clipped_matches(hypothesis, &references, distinct, matches, wide, ticker);
+        }
     }
     let taken = scratch.take(hypothesis, references, distinct, matches.len(), ticker)?;
     count(taken, matches);
@@ -110,7 +120,7 @@ struct Bits {
 /// What a token of a reference leaves to the next strip, a bit for each order: whether an n-gram ends in the last row, and
 /// whether a row was taken.
 #[derive(Debug, Clone, Copy, Default)]
-struct Edge {
+pub(super) struct Edge {
     in_last_row: u32,
     taken: u32,
 }
@@ -137,14 +147,7 @@ impl Bits {
                     let columns = reference.len().min(edges.len());
                     let (of_reference, rest) = std::mem::take(&mut edges).split_at_mut(columns);
                     edges = rest;
-                    match used.len() {
-                        1 => strip::<1>(masks, reference, of_reference, used),
-                        2 => strip::<2>(masks, reference, of_reference, used),
-                        4 => strip::<4>(masks, reference, of_reference, used),
-                        6 => strip::<6>(masks, reference, of_reference, used),
-                        3..=9 => strip::<9>(masks, reference, of_reference, used),
-                        _ => strip::<32>(masks, reference, of_reference, used),
-                    }
+                    take_rows(masks, reference, of_reference, used);
                     ticker.tick(reference.len())?;
                 }
                 Ok(())
@@ -154,8 +157,20 @@ impl Bits {
     }
 }
 
-/// Takes the rows of one strip for a reference; `ORDERS` is at least the number of orders. `edges` is empty where there is
-/// only one strip.
+/// Takes the rows of one strip for a reference: for each order those that are added to `used`. `edges` is empty where there
+/// is only one strip.
+pub(super) fn take_rows(masks: &Masks, reference: &[u32], edges: &mut [Edge], used: &mut [u64]) {
+    match used.len() {
+        1 => strip::<1>(masks, reference, edges, used),
+        2 => strip::<2>(masks, reference, edges, used),
+        4 => strip::<4>(masks, reference, edges, used),
+        6 => strip::<6>(masks, reference, edges, used),
+        3..=9 => strip::<9>(masks, reference, edges, used),
+        _ => strip::<32>(masks, reference, edges, used),
+    }
+}
+
+/// The same where `ORDERS` is at least the number of orders.
 fn strip<const ORDERS: usize>(masks: &Masks, reference: &[u32], edges: &mut [Edge], used: &mut [u64]) {
     let mut strip = Strip { ends: [0u64; ORDERS], taken: [0u64; ORDERS] };
     if edges.is_empty() {
@@ -202,39 +217,36 @@ impl<const ORDERS: usize> Strip<ORDERS> {
 /// How many orders go with a hypothesis in one vector.
 const WIDE_ORDERS: usize = 4;
 
-/// The same with all rows of a hypothesis in one vector. Row r is bit r / 4 of word r mod 4, so that the next row is the next
-/// word.
+/// The same with all rows in one vector: those of a hypothesis for references, or of a reference for one hypothesis. Row r is
+/// bit r / 4 of word r mod 4, so that the next row is the next word.
 fn wide_clipped_matches<'a>(
-    hypothesis: &[u32],
-    references: &(impl Iterator<Item = &'a [u32]> + Clone),
+    rows: &[u32],
+    texts: &(impl Iterator<Item = &'a [u32]> + Clone),
     distinct: usize,
     matches: &mut [i64],
     masks: &mut WideMasks,
     ticker: &Ticker<'_>,
 ) -> Result<(), Error> {
     let mut used = [[0; WORDS]; WIDE_ORDERS];
-    let place = |row| (row % WORDS, row / WORDS);
-    masks.with(hypothesis, distinct, place, |masks| {
-        for reference in references.clone() {
-            dispatch!(level(), simd => take_all(simd, masks, reference, &mut used));
-            ticker.tick(reference.len())?;
-        }
-        Ok(())
-    })??;
+    let masks = masks.of(rows, distinct, |row| (row % WORDS, row / WORDS))?;
+    for text in texts.clone() {
+        dispatch!(level(), simd => take_all(simd, masks, text, &mut used));
+        ticker.tick(text.len())?;
+    }
     for (matches, used) in matches.iter_mut().zip(used) {
         *matches = used.iter().map(|word| i64::from(word.count_ones())).sum();
     }
     Ok(())
 }
 
-/// Takes the rows of all orders for a reference.
+/// Takes the rows of all orders for a text.
 #[inline(always)]
-fn take_all<S: Simd>(simd: S, masks: &[[u64; WORDS]], reference: &[u32], used: &mut [[u64; WORDS]; WIDE_ORDERS]) {
+fn take_all<S: Simd>(simd: S, masks: &[[u64; WORDS]], text: &[u32], used: &mut [[u64; WORDS]; WIDE_ORDERS]) {
     let zero = u64x4::splat(simd, 0);
     let carry = u64x4::from_slice(simd, &[1, 0, 0, 0]);
     let mut ends = [zero; WIDE_ORDERS];
     let mut taken = [zero; WIDE_ORDERS];
-    for &token in reference {
+    for &token in text {
         let rows = u64x4::from_slice(simd, &masks[token as usize]);
         for order in (1..WIDE_ORDERS).rev() {
             let before = ends[order - 1];
@@ -344,6 +356,7 @@ mod tests {
             let mut bits = Bits::default();
             let mut wide = WideMasks::default();
             let mut numbers = Numbers::default();
+            let mut scratch = Scratch::default();
             for case in 0..600 {
                 let distinct = 1 + random([2, 4, 40][case % 3]);
                 let longest = if case % 10 == 0 { 260 } else { 67 };
@@ -363,6 +376,12 @@ mod tests {
                     if orders <= WIDE_ORDERS && hypothesis.len() <= WIDE {
                         wide_clipped_matches(&hypothesis, &all, distinct, &mut matches, &mut wide, ticker).unwrap();
                         assert_eq!(matches, expected, "wide, case {case}");
+                    }
+                    // Twice, as one reference may have its rows already.
+                    for _ in 0..2 {
+                        clipped_matches(&hypothesis, all.clone(), distinct, &mut matches, &mut scratch, ticker)
+                            .unwrap();
+                        assert_eq!(matches, expected, "the way that is chosen, case {case}");
                     }
                     let mut of_numbers = room;
                     numbers.take(&hypothesis, all.clone(), distinct, orders, &mut of_numbers, ticker).unwrap();

@@ -10,11 +10,11 @@
 
 use std::borrow::Cow;
 
-use super::ngrams::{self, clipped_matches};
+use super::ngrams::{self, clipped_matches, take_rows};
 use super::scripts;
 use super::stem::{STEMS, Stems};
-use super::strips::grow;
-use super::subsequence;
+use super::strips::{Masks, ROWS, grow};
+use super::subsequence::{self, alone};
 use super::tokenize::read_alphanumeric;
 use super::tokens::{Pair, Pairs, Reader, Text};
 use super::{Level, Metric, for_each_pair};
@@ -218,6 +218,7 @@ impl Rouge {
 pub struct Scratch {
     pub(super) ngrams: ngrams::Scratch,
     pub(super) subsequence: subsequence::Scratch,
+    masks: Masks,
     marks: Vec<bool>,
     /// How often each token may still count in the hypothesis and in the reference; all 0 between uses.
     left: Vec<[u32; 2]>,
@@ -286,39 +287,7 @@ impl Metric for Rouge {
         scratch: &mut Self::Scratch,
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
-        let hypothesis = pair.hypothesis();
-        let mut best = None;
-        if let Several::Mean(_) = self.several {
-            row.fill(MISSING);
-        }
-        for (index, reference) in pair.references().enumerate() {
-            let units = |text: Text<'_>| self.units(text.tokens().len());
-            let hits = match self.variant {
-                Variant::Ngrams(order) => {
-                    let mut matches = [0; LONGEST];
-                    let matches = &mut matches[..order];
-                    let (hypothesis, references) = (hypothesis.tokens(), std::iter::once(reference.tokens()));
-                    clipped_matches(hypothesis, references, pair.distinct(), matches, &mut scratch.ngrams, ticker)?;
-                    matches[order - 1]
-                }
-                Variant::Subsequence => {
-                    let (rows, columns) = (reference.tokens(), hypothesis.tokens());
-                    scratch.subsequence.length(rows, columns, pair.distinct(), ticker)? as i64
-                }
-                Variant::Summary => scratch.summary(hypothesis, reference, pair.distinct(), ticker)?,
-            };
-            let counts = [hits, units(hypothesis), units(reference)];
-            if let Several::Mean(_) = self.several {
-                row[WIDTH * index..][..WIDTH].copy_from_slice(&counts);
-                continue;
-            }
-            let f = Measure::F.of_counts(&counts);
-            if best.is_none_or(|best| f > best) {
-                best = Some(f);
-                row.copy_from_slice(&counts);
-            }
-        }
-        Ok(())
+        count_all(std::slice::from_ref(self), pair, row, scratch, ticker)
     }
 
     fn check(&self, row: &[i64]) -> Result<(), String> {
@@ -347,24 +316,81 @@ impl Metric for Rouge {
     }
 }
 
-/// The rows of every pair for several metrics, one metric after another. Texts are read once.
-pub fn statistics_of_all(metrics: &[Rouge], pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
+/// Precision, recall and F.
+pub const MEASURES: [Measure; 3] = [Measure::Precision, Measure::Recall, Measure::F];
+
+/// The [`MEASURES`] of every pair by several metrics, one metric after another. Texts are read once.
+pub fn scores_of_all(metrics: &[Rouge], pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<f64>, Error> {
     let Some(first) = metrics.first() else { return Ok(vec![]) };
     // Lines matter to this one only.
     let reader = metrics.iter().find(|metric| metric.variant == Variant::Summary).unwrap_or(first);
-    let (width, all) = (first.width(), first.width() * metrics.len());
-    let mut rows = zeros::<i64>(pairs.len().saturating_mul(all))?;
+    let width = first.width();
+    let items_of_pair = MEASURES.len() * metrics.len();
+    let mut scores = zeros::<f64>(pairs.len().saturating_mul(items_of_pair))?;
     for_each_pair(
-        (&mut rows, all),
+        (&mut scores, items_of_pair),
         pairs,
         watch,
         |text, pair| reader.read(text, pair),
-        |pair, rows, scratch, ticker| {
-            let mut rows = metrics.iter().zip(rows.chunks_mut(width));
-            rows.try_for_each(|(metric, row)| metric.count(pair, row, scratch, ticker))
+        |pair, scores, (rows, scratch): &mut (Vec<i64>, Scratch), ticker| {
+            rows.clear();
+            rows.resize(width * metrics.len(), 0);
+            count_all(metrics, pair, rows, scratch, ticker)?;
+            for (row, scores) in rows.chunks(width).zip(scores.chunks_mut(MEASURES.len())) {
+                scores.copy_from_slice(&MEASURES.map(|measure| measure.of(row)));
+            }
+            Ok(())
         },
     )?;
-    Ok(rows)
+    Ok(scores)
+}
+
+/// Counts a pair for metrics that treat texts and several references alike, and differ in their variant: a row for each.
+fn count_all(
+    metrics: &[Rouge],
+    pair: &Pair,
+    rows: &mut [i64],
+    scratch: &mut Scratch,
+    ticker: &Ticker<'_>,
+) -> Result<(), Error> {
+    let Some(first) = metrics.first() else { return Ok(()) };
+    let (width, is_mean) = (first.width(), first.is_mean());
+    let hypothesis = pair.hypothesis();
+    if is_mean {
+        rows.fill(MISSING);
+    }
+    for (index, reference) in pair.references().enumerate() {
+        let hits = scratch.hits(metrics, hypothesis, reference, pair.distinct(), ticker)?;
+        for (metric, row) in metrics.iter().zip(rows.chunks_mut(width)) {
+            let [of_hypothesis, of_reference] = [hypothesis, reference].map(|text| metric.units(text.tokens().len()));
+            let counts = [hits.of(metric.variant), of_hypothesis, of_reference];
+            if is_mean {
+                row[WIDTH * index..][..WIDTH].copy_from_slice(&counts);
+            } else if index == 0 || Measure::F.of_counts(&counts) > Measure::F.of_counts(row) {
+                row.copy_from_slice(&counts);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What two texts have in common.
+#[derive(Default)]
+struct Hits {
+    /// Of each order.
+    ngrams: [i64; LONGEST],
+    subsequence: i64,
+    summary: i64,
+}
+
+impl Hits {
+    fn of(&self, variant: Variant) -> i64 {
+        match variant {
+            Variant::Ngrams(order) => self.ngrams[order - 1],
+            Variant::Subsequence => self.subsequence,
+            Variant::Summary => self.summary,
+        }
+    }
 }
 
 /// The mean of a measure over rows; NaN for none.
@@ -375,6 +401,54 @@ pub fn mean(measure: Measure, rows: &[i64], width: usize) -> f64 {
 }
 
 impl Scratch {
+    /// All hits that metrics ask for.
+    fn hits(
+        &mut self,
+        metrics: &[Rouge],
+        hypothesis: Text<'_>,
+        reference: Text<'_>,
+        distinct: usize,
+        ticker: &Ticker<'_>,
+    ) -> Result<Hits, Error> {
+        let mut hits = Hits::default();
+        let (mut order, mut subsequence) = (0, false);
+        for metric in metrics {
+            match metric.variant {
+                Variant::Ngrams(length) => order = order.max(length),
+                Variant::Subsequence => subsequence = true,
+                Variant::Summary => hits.summary = self.summary(hypothesis, reference, distinct, ticker)?,
+            }
+        }
+        let (hypothesis, reference) = (hypothesis.tokens(), reference.tokens());
+        let ngrams = &mut hits.ngrams[..order];
+        if hypothesis.len() <= ROWS {
+            // One set of masks for all.
+            self.masks.reserve(distinct)?;
+            self.masks.with(hypothesis, |masks| {
+                if order > 0 {
+                    let mut taken = [0; LONGEST];
+                    take_rows(masks, reference, &mut [], &mut taken[..order]);
+                    for (ngrams, taken) in ngrams.iter_mut().zip(taken) {
+                        *ngrams = i64::from(taken.count_ones());
+                    }
+                }
+                if subsequence {
+                    hits.subsequence = i64::from(alone(masks, reference, |_, _| {}).count_zeros());
+                }
+            });
+            ticker.tick(2 * reference.len())?;
+            return Ok(hits);
+        }
+        if order > 0 {
+            let references = std::iter::once(reference);
+            clipped_matches(hypothesis, references, distinct, ngrams, &mut self.ngrams, ticker)?;
+        }
+        if subsequence {
+            hits.subsequence = self.subsequence.length(reference, hypothesis, distinct, ticker)? as i64;
+        }
+        Ok(hits)
+    }
+
     /// The hits of ROUGE-Lsum.
     pub(super) fn summary(
         &mut self,
@@ -389,7 +463,7 @@ impl Scratch {
                 self.left[token as usize][side] += 1;
             }
         }
-        let hits = self.hits(hypothesis, reference, distinct, ticker);
+        let hits = self.hits_of_lines(hypothesis, reference, distinct, ticker);
         for text in [hypothesis, reference] {
             for &token in text.tokens() {
                 self.left[token as usize] = [0, 0];
@@ -398,7 +472,7 @@ impl Scratch {
         hits
     }
 
-    fn hits(
+    fn hits_of_lines(
         &mut self,
         hypothesis: Text<'_>,
         reference: Text<'_>,

@@ -49,28 +49,33 @@ pub const WIDE: usize = WORDS * ROWS;
 #[derive(Default)]
 pub struct WideMasks {
     of: Vec<[u64; WORDS]>,
+    /// The rows that they are of.
+    rows: Vec<u32>,
 }
 
 impl WideMasks {
-    /// Calls `body` with the masks of tokens below `distinct`; `place` says in which word and at which bit a row stands.
+    /// The masks of tokens below `distinct`; `place` says in which word and at which bit a row stands. Those of the same rows
+    /// as before, as a reference of many hypotheses has them, are there already.
     #[inline]
-    pub fn with<R>(
+    pub fn of(
         &mut self,
         rows: &[u32],
         distinct: usize,
         place: impl Fn(usize) -> (usize, usize),
-        body: impl FnOnce(&[[u64; WORDS]]) -> R,
-    ) -> Result<R, Error> {
+    ) -> Result<&[[u64; WORDS]], Error> {
         grow(&mut self.of, distinct)?;
-        for (row, &token) in rows.iter().enumerate() {
-            let (word, bit) = place(row);
-            self.of[token as usize][word] |= 1 << bit;
+        if self.rows != rows {
+            for &token in &self.rows {
+                self.of[token as usize] = [0; WORDS];
+            }
+            self.rows.clear();
+            self.rows.extend_from_slice(rows);
+            for (row, &token) in rows.iter().enumerate() {
+                let (word, bit) = place(row);
+                self.of[token as usize][word] |= 1 << bit;
+            }
         }
-        let result = body(&self.of);
-        for &token in rows {
-            self.of[token as usize] = [0; WORDS];
-        }
-        Ok(result)
+        Ok(&self.of)
     }
 }
 

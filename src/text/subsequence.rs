@@ -35,8 +35,7 @@ impl Scratch {
             return Ok(v.count_zeros() as usize);
         }
         if rows.len() <= WIDE {
-            let place = |row| (row / ROWS, row % ROWS);
-            return self.wide.with(rows, distinct, place, |masks| wide(masks, columns));
+            return Ok(wide(self.wide.of(rows, distinct, |row| (row / ROWS, row % ROWS))?, columns));
         }
         let mut length = [0];
         self.lengths(rows, &std::iter::once(columns), distinct, &mut length, ticker)?;
@@ -108,15 +107,24 @@ impl Scratch {
         if rows.len() > ROWS {
             return { texts }.try_for_each(|columns| self.mark_strips(rows, columns, marks, ticker));
         }
+        let mut marked = 0;
         self.masks.with(rows, |masks| {
             for columns in texts {
                 grow(&mut self.columns, columns.len())?;
-                alone(masks, columns, |at, v| self.columns[at] = v);
-                way_back(rows, columns, &self.columns, 0, (rows.len(), columns.len()), marks);
+                let mut all = self.columns.iter_mut();
+                alone(masks, columns, |_, v| {
+                    if let Some(each) = all.next() {
+                        *each = v;
+                    }
+                });
+                let strip = WayBack { masks, columns, all: &self.columns };
+                marked |= strip.go(rows.len(), columns.len()).1;
                 ticker.tick(columns.len())?;
             }
             Ok(())
-        })
+        })?;
+        mark_bits(marked, marks);
+        Ok(())
     }
 
     fn mark_strips(
@@ -137,49 +145,68 @@ impl Scratch {
             }
         }
         grow(&mut self.columns, columns.len())?;
-        let (mut row, mut column) = (rows.len(), columns.len());
+        let mut column = columns.len();
         for (index, carries) in self.entries.iter_mut().enumerate().rev() {
             let first = index * ROWS;
             let all = &mut self.columns;
-            let rows_of_strip = &rows[first..rows.len().min(first + ROWS)];
+            let rows = &rows[first..rows.len().min(first + ROWS)];
             // Only columns on the way back are looked at.
             let on_the_way = &columns[..column];
-            self.masks.with(rows_of_strip, |masks| strip(masks, on_the_way, carries.words(), |at, v| all[at] = v));
             ticker.tick(column)?;
-            (row, column) = way_back(rows, columns, &self.columns, first, (row, column), marks);
+            let marked;
+            (column, marked) = self.masks.with(rows, |masks| {
+                strip(masks, on_the_way, carries.words(), |at, v| all[at] = v);
+                WayBack { masks, columns, all }.go(rows.len(), column)
+            });
+            mark_bits(marked, &mut marks[first..]);
         }
         Ok(())
     }
 }
 
-/// Marks the rows of the longest common subsequence that is found from the end: equal tokens are taken, else the step is to
-/// the column before if that loses nothing and the row above would, else to the row above. Goes from a row and a column, whose
-/// number is one more than their index, up to the first row of a strip of which all v are known.
-fn way_back(
-    rows: &[u32],
-    columns: &[u32],
-    all: &[u64],
-    first: usize,
-    (mut row, mut column): (usize, usize),
-    marks: &mut [bool],
-) -> (usize, usize) {
-    while row > first && column > 0 {
-        if rows[row - 1] == columns[column - 1] {
-            marks[row - 1] = true;
-            row -= 1;
-            column -= 1;
-        } else if all[column - 1] >> (row - 1 - first) & 1 == 0 {
-            column -= 1;
-        } else {
-            row -= 1;
-        }
+/// Marks what has a bit.
+fn mark_bits(mut bits: u64, marks: &mut [bool]) {
+    while bits != 0 {
+        marks[bits.trailing_zeros() as usize] = true;
+        bits &= bits - 1;
     }
-    (row, column)
+}
+
+/// A strip of which all v are known.
+struct WayBack<'a> {
+    masks: &'a Masks,
+    columns: &'a [u32],
+    all: &'a [u64],
+}
+
+impl WayBack<'_> {
+    /// The rows of the longest common subsequence that is found from the end: equal tokens are taken, else the step is to the
+    /// column before if that loses nothing and the row above would, else to the row above. Goes from a row and a column, whose
+    /// number is one more than their index, and answers in which column the strip is left through its upper edge.
+    ///
+    /// Steps up through a column are one step: to the first row where the tokens are equal or the column before loses nothing.
+    /// So nothing but the end has to be foretold.
+    fn go(&self, mut row: usize, mut column: usize) -> (usize, u64) {
+        let mut marked = 0;
+        while row > 0 && column > 0 {
+            let equal = self.masks.of(self.columns[column - 1]);
+            let stops = (equal | !self.all[column - 1]) & (!0 >> (ROWS - row));
+            row = ROWS - stops.leading_zeros() as usize;
+            if row == 0 {
+                break;
+            }
+            let taken = equal >> (row - 1) & 1;
+            marked |= taken << (row - 1);
+            row -= taken as usize;
+            column -= 1;
+        }
+        (column, marked)
+    }
 }
 
 /// Computes the only strip: its last v, and every one on the way. Rows that are none keep their ones.
 #[inline]
-fn alone(masks: &Masks, columns: &[u32], mut each: impl FnMut(usize, u64)) -> u64 {
+pub(super) fn alone(masks: &Masks, columns: &[u32], mut each: impl FnMut(usize, u64)) -> u64 {
     let mut v = !0u64;
     for (at, &token) in columns.iter().enumerate() {
         let mask = masks.of(token);
