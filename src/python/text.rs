@@ -25,7 +25,7 @@ use crate::text::rouge::{Measure, Rouge, mean};
 use crate::text::ter::{Ter, reference_length};
 use crate::text::tercom::Tercom;
 use crate::text::tokens::{Pair, Pairs, Texts, read_all};
-use crate::text::{Level, Metric, PERCENT, WORK_PER_BYTE, check, loss, scores, statistics, sum};
+use crate::text::{Level, Metric, PERCENT, WORK_PER_BYTE, check, loss, scores_of_pairs, statistics, sum};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -206,10 +206,9 @@ impl TextMetric {
             let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let reduced = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
                 let metric = &*metric.for_pairs(&pairs);
-                let rows = statistics(metric, &pairs, watch)?;
                 let losses = match reducer.reduction() {
-                    Reduction::Corpus => vec![loss(metric.corpus(&rows)?)],
-                    _ => scores(metric, &rows).into_iter().map(loss).collect(),
+                    Reduction::Corpus => vec![loss(metric.corpus(&statistics(metric, &pairs, watch)?)?)],
+                    _ => scores_of_pairs(metric, &pairs, watch)?.into_iter().map(loss).collect(),
                 };
                 // A pair is one term, whatever its length.
                 Ok(reducer.of_terms(losses))
@@ -234,7 +233,7 @@ impl TextMetric {
             let Read { pairs, axes, .. } = self.read(hypotheses, references, layout)?;
             let mut scores = with_metric!(&self.0, metric => enter(py, work(&pairs), |watch| {
                 let metric = &*metric.for_pairs(&pairs);
-                Ok(scores(metric, &statistics(metric, &pairs, watch)?))
+                scores_of_pairs(metric, &pairs, watch)
             }))?;
             for score in &mut scores {
                 *score *= self.scale();

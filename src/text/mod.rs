@@ -130,15 +130,43 @@ const RUN: usize = 16;
 
 /// The row of every pair, one after another.
 pub fn statistics<M: Metric>(metric: &M, pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
-    let mut rows = zeros::<i64>(pairs.len().saturating_mul(metric.width()))?;
+    tell(metric, Told::Rows, pairs, watch)
+}
+
+/// The score of every pair.
+pub fn scores_of_pairs<M: Metric>(metric: &M, pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<f64>, Error> {
+    let scores = tell(metric, Told::Scores, pairs, watch)?;
+    Ok(scores.into_iter().map(|bits| f64::from_bits(bits as u64)).collect())
+}
+
+/// What is told of every pair: its row, or the bits of the score of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Rows,
+    Scores,
+}
+
+/// One function for both, which is compiled once for every metric.
+fn tell<M: Metric>(metric: &M, told: Told, pairs: &Pairs, watch: &Watch<'_>) -> Result<Vec<i64>, Error> {
+    let (width, are_rows) = (metric.width(), told == Told::Rows);
+    let items_of_pair = if are_rows { width } else { 1 };
+    let mut items = zeros::<i64>(pairs.len().saturating_mul(items_of_pair))?;
     for_each_pair(
-        (&mut rows, metric.width()),
+        (&mut items, items_of_pair),
         pairs,
         watch,
         |text, reader| metric.read(text, reader),
-        |pair, row, scratch, ticker| metric.count(pair, row, scratch, ticker),
+        |pair, items, (row, scratch): &mut (Vec<i64>, M::Scratch), ticker| {
+            row.clear();
+            row.resize(if are_rows { 0 } else { width }, 0);
+            metric.count(pair, if are_rows { items } else { row }, scratch, ticker)?;
+            if !are_rows {
+                items[0] = metric.score(row, Level::Sentence).to_bits() as i64;
+            }
+            Ok(())
+        },
     )?;
-    Ok(rows)
+    Ok(items)
 }
 
 /// Reads every pair and lets `count` fill its items, of which each has so many.
