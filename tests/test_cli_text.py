@@ -403,6 +403,22 @@ def test_an_interval_is_that_of_sacrebleu(program: Program, files: Files) -> Non
     assert other["mean"] != found["mean"]
 
 
+def test_an_interval_of_means_over_references_whose_number_varies(program: Program, tmp_path: Path) -> None:
+    hypotheses, references = FIRST[:6], [own[: 1 + place // 3] for place, own in enumerate(REFERENCES[:6])]
+    lines = [
+        json.dumps({"hypothesis": text, "references": own}) for text, own in zip(hypotheses, references, strict=True)
+    ]
+    files = [write(tmp_path / "one.jsonl", lines[:3]), write(tmp_path / "two.jsonl", lines[3:])]
+    ran = program("score", "rouge", *files, "--multiple-references", "mean", "--confidence", "--resamples", 50)
+    rouge = seqloss_rs.Rouge(multiple_references="mean")
+    expected = seqloss_rs.significance.bootstrap(
+        rouge, rouge.statistics(hypotheses, references), resamples=50, seed=12345
+    )
+    assert ran.status == 0, ran.err
+    found = ran.summary["metrics"]["rouge"]
+    assert (found["mean"], found["low"], found["high"]) == (expected.mean, expected.low, expected.high)
+
+
 def test_lines_of_scores_are_aligned_and_as_wide_as_asked(program: Program, files: Files) -> None:
     out = program("score", "bleu,ter,rougeL,wer", *files.flags(), "--no-json", "-w", "3").out
     lines = out.split("\n\n")[1].splitlines()

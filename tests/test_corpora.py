@@ -20,6 +20,7 @@ from nltk.translate.gleu_score import corpus_gleu, sentence_gleu  # type: ignore
 from seqloss_rs import Bleu, ExactMatch, Gleu, NltkBleu, TokenF1
 
 Tokens = list[str]
+UNTYPED: Any = seqloss_rs
 
 
 def samples(seed: int, count: int, longest: int = 14) -> tuple[list[Tokens], list[list[Tokens]]]:
@@ -211,6 +212,21 @@ def test_self_bleu_is_bleu_against_all_others(metric: Any) -> None:
     np.testing.assert_array_equal(seqloss_rs.self_bleu(texts, metric=metric), metric.sentences(strings, others))
 
 
+def test_self_bleu_of_sets_is_that_of_each() -> None:
+    generator = np.random.default_rng(8)
+    ids, lengths = generator.integers(0, 4, (3, 5, 9)), generator.integers(0, 10, (3, 5))
+    each = [seqloss_rs.self_bleu(texts, lengths=own, eos_id=3) for texts, own in zip(ids, lengths, strict=True)]
+    np.testing.assert_array_equal(seqloss_rs.self_bleu(ids, lengths=lengths, eos_id=3), each)
+    assert seqloss_rs.self_bleu(ids[:0]).shape == (0, 5)
+    with pytest.raises(ValueError, match=r"lengths has shape \(3,\), expected \(3, 5\)"):
+        seqloss_rs.self_bleu(ids, lengths=[1, 2, 3])
+
+
+def test_weights_are_kept_as_a_tuple() -> None:
+    metrics = {NltkBleu(weights=weights) for weights in ((0.5, 0.5), [0.5, 0.5], np.array([0.5, 0.5]))}
+    assert metrics == {NltkBleu(weights=(0.5, 0.5))}
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -223,6 +239,14 @@ def test_self_bleu_is_bleu_against_all_others(metric: Any) -> None:
             r"weights has 40 numbers, expected one for each order in 1..=32",
         ),
         (lambda: NltkBleu(weights=(0.5, -1)), ValueError, r"weights\[1\] is -1"),
+        (
+            lambda: UNTYPED.NltkBleu(weights=[(0.5, 0.5)]),
+            TypeError,
+            r"weights is \[\(0.5, 0.5\)\], expected a sequence of",
+        ),
+        (lambda: UNTYPED.NltkBleu(weights=0.5), TypeError, "weights is 0.5, expected a sequence of numbers"),
+        (lambda: UNTYPED.NltkBleu(weights="12"), TypeError, "weights is '12', expected a sequence of numbers"),
+        (lambda: NltkBleu(weights=(0.1,) * 32), ValueError, "weights has length 32, expected at most 31"),
         (lambda: NltkBleu(epsilon=0), ValueError, "epsilon is 0"),
         (lambda: Gleu(lowercase=True).sentences([[1]], [[1]]), ValueError, "lowercase is True"),
         (lambda: Gleu().from_statistics([[3, 2]]), ValueError, "3 matches, which is more than 2"),
@@ -235,6 +259,31 @@ def test_self_bleu_is_bleu_against_all_others(metric: Any) -> None:
         (lambda: seqloss_rs.cider_d(["a"], ["a"], max_order=33), ValueError, "max_order is 33, "),
         (lambda: seqloss_rs.cider_d(np.ones((1, 2), int), [[1]], documents=[[[1]]]), TypeError, "documents goes with"),
         (lambda: seqloss_rs.cider_d(["a"], ["a", "b"]), ValueError, "references has length 2, expected 1"),
+        (
+            lambda: seqloss_rs.cider_d(["a"], ["a", "b"], documents=["a"]),
+            ValueError,
+            "references has length 2, expected 1, as there are hypotheses",
+        ),
+        (lambda: seqloss_rs.cider_d(["a"], ["a"], documents=[]), ValueError, "documents is empty, expected at least"),
+        (
+            lambda: seqloss_rs.cider_d(["a"], ["a"], documents="ab"),
+            TypeError,
+            "documents has type str, expected a list",
+        ),
+        (
+            lambda: UNTYPED.cider_d(["a"], ["a"], documents=(text for text in "ab")),
+            TypeError,
+            "documents has type generator, expected a list",
+        ),
+        (lambda: seqloss_rs.cider_d(["a"], ["a"], documents=["a", 3]), TypeError, r"^documents\[1\] has type int"),
+        (lambda: seqloss_rs.cider_d(["a"], ["a"], documents=["a", []]), ValueError, r"^documents\[1\] is empty"),
+        (lambda: UNTYPED.cider_d(["a"], [3], documents=["a"]), TypeError, r"^references\[0\] has type int"),
+        (
+            lambda: seqloss_rs.distinct_ngrams(np.ones((2, 3, 4), int)),
+            ValueError,
+            r"texts has shape \(2, 3, 4\), expected \(N, T\)",
+        ),
+        (lambda: seqloss_rs.self_bleu(np.ones((2, 1, 4), int)), ValueError, "expected at least two"),
     ],
 )
 def test_what_does_not_fit_is_named(call: Any, error: type[Exception], message: str) -> None:

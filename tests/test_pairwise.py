@@ -35,6 +35,7 @@ OF_STRINGS: list[Any] = [
     Chrf(word_order=2),
     Chrf(char_order=0, word_order=1, lowercase=True, whitespace=True),
 ]
+UNTYPED: Any = mbr
 WORDS = ["the", "The", "cat", "sat", "on", "mats,", "(dogs)", "running", "\u00fcber", "\n"]
 
 
@@ -135,6 +136,17 @@ def test_what_does_not_fit_is_named() -> None:
             "lengths goes with token ids, and candidates are strings",
         ),
         (lambda: mbr(np.ones((1, 2, 3), int), utility=Bleu(), lengths=lengths), r"lengths\[0, 1\] is 4"),
+        (lambda: UNTYPED([[None, "x", "a b"]], utility=Bleu()), r"candidates\[0\]\[0\] is None, expected a text"),
+        (lambda: UNTYPED([["a"], ("a", None)], utility=Bleu()), r"candidates\[1\]\[1\] is None"),
+        (lambda: UNTYPED([["a"]], utility=Bleu(), references=[["a", None]]), r"references\[0\]\[1\] is None"),
+        (lambda: mbr([[]], utility=Chrf()), r"candidates\[0\] is empty, expected at least one text"),
+        (lambda: UNTYPED([["a"]], utility=Chrf), r"utility is the class Chrf, expected a metric such as Chrf\(\)"),
+        (lambda: UNTYPED([["a"]], utility="chrf"), "utility is 'chrf', expected a metric"),
+        (lambda: UNTYPED([["a"]], utility=None), "utility is None, expected a metric"),
+        (
+            lambda: mbr([["a"], ["a", "b"]], utility=Bleu(), weights=[[1], [1, 2]]),
+            r"weights is \[\[1\], \[1, 2\]\], exp",
+        ),
     ]
     for number, (call, message) in enumerate(calls):
         with pytest.raises((TypeError, ValueError), match=message):

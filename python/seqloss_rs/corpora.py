@@ -1,5 +1,6 @@
 """What looks at all texts together: how much they repeat themselves and one another, and CIDEr-D."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -87,6 +88,9 @@ def distinct_ngrams(
     ----------
     Li et al. 2016, https://doi.org/10.18653/v1/N16-1014. They divide by tokens; here, as is usual, by n-grams.
     """
+    if getattr(texts, "ndim", None) == 3:
+        shape = getattr(texts, "shape", ())
+        raise ValueError(f"texts has shape {tuple(shape)}, expected (N, T): reshape it, or take each set by itself")
     layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
     rows = _native.distinct_ngrams(Bleu(tokenize=tokenize, lowercase=lowercase)._metric(), texts, order, layout)
     *_, (distinct, total) = rows.tolist()
@@ -113,7 +117,8 @@ def self_bleu(
     Parameters
     ----------
     texts : list of N strings, list of N lists of tokens, or token ids
-        At least two. Token ids are (N, T), a list of N arrays, or flat with ``offsets``.
+        At least two. Token ids are (N, T), a list of N arrays, or flat with ``offsets``; or (N, K, T), N sets of K
+        texts that are compared with those of their own set only.
     metric : Bleu, optional
         How BLEU is computed; ``Bleu()`` by default.
     lengths, offsets, eos_id, pad_id
@@ -121,7 +126,7 @@ def self_bleu(
 
     Returns
     -------
-    (N,) float64
+    (N,) or (N, K) float64
         On the scale of 100; their mean is what papers call self-BLEU.
 
     Raises
@@ -143,7 +148,17 @@ def self_bleu(
     if not isinstance(metric, Bleu):
         raise TypeError(f"metric is {metric!r}, expected a Bleu")
     layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
-    scores: NDArray[np.float64] = _native.self_bleu(metric._metric(), texts, layout)
+    scores: NDArray[np.float64]
+    if getattr(texts, "ndim", None) == 3:
+        sets = np.asarray(texts)
+        if lengths is not None and np.shape(lengths) != sets.shape[:2]:
+            raise ValueError(f"lengths has shape {np.shape(lengths)}, expected {sets.shape[:2]}")
+        scores = np.empty(sets.shape[:2])
+        for index, own in enumerate(sets):
+            layout["lengths"] = None if lengths is None else np.asarray(lengths)[index]
+            scores[index] = _native.self_bleu(metric._metric(), own, layout)
+        return scores
+    scores = _native.self_bleu(metric._metric(), texts, layout)
     return scores
 
 
@@ -215,11 +230,24 @@ def cider_d(
     if documents is not None:
         if not isinstance(hypotheses, (list, tuple)) or not isinstance(references, (list, tuple)) or rollouts:
             raise TypeError("documents goes with lists of hypotheses and of references, one for each")
+        if isinstance(documents, (str, bytes)) or not hasattr(documents, "__len__"):
+            kind = type(documents).__name__
+            raise TypeError(f"documents has type {kind}, expected a list of sets of references")
+        if len(documents) == 0:
+            raise ValueError("documents is empty, expected at least one set of references")
         first = len(references)
+        if first != len(hypotheses):
+            raise ValueError(f"references has length {first}, expected {len(hypotheses)}, as there are hypotheses")
         # Documents are sets of references without a hypothesis of their own.
         empty: Any = "" if first and isinstance(hypotheses[0], str) else []
         hypotheses = cast(Any, [*hypotheses, *[empty] * len(documents)])
         references = cast(Any, [*references, *documents])
     reader = Bleu(tokenize=tokenize, lowercase=lowercase)._metric()
-    scores: NDArray[np.float64] = _native.cider_d(reader, hypotheses, references, first, max_order, sigma, layout)
+    try:
+        scores: NDArray[np.float64] = _native.cider_d(reader, hypotheses, references, first, max_order, sigma, layout)
+    except (ValueError, TypeError) as error:
+        place = re.match(r"references\[(\d+)\]", str(error))
+        if first is None or place is None or int(place[1]) < first:
+            raise
+        raise type(error)(f"documents[{int(place[1]) - first}]{str(error)[place.end() :]}") from None
     return scores

@@ -118,7 +118,7 @@ class NltkBleu(_Metric[NltkBleuScore]):
     Parameters
     ----------
     weights : sequence of float
-        What the logarithm of the precision of each order counts for.
+        What the logarithm of the precision of each order counts for: 1 to 31 of them, kept as a tuple.
     method : int
         The smoothing, 0..7: none; add epsilon to counts of 0; add one to orders above 1; halve for each order without a
         match (NIST); the same by the length; average with the neighbouring orders; interpolate with a prior; 4 and then
@@ -148,6 +148,11 @@ class NltkBleu(_Metric[NltkBleuScore]):
     tokenize: Tokenize = "13a"
     lowercase: bool = False
 
+    def __post_init__(self) -> None:
+        # Equal weights make equal metrics, with a hash, whatever sequence they came in.
+        object.__setattr__(self, "weights", _weights(self.weights))
+        super().__post_init__()
+
     def _metric(self) -> Any:
         return _native.nltk_bleu(
             list(self.weights), self.method, self.epsilon, self.alpha, self.k, self.tokenize, self.lowercase
@@ -157,3 +162,14 @@ class NltkBleu(_Metric[NltkBleuScore]):
         score, row = parts
         middle = 1 + len(row) // 2
         return NltkBleuScore(score, row[0], row[1], row[2:middle], row[middle:])
+
+
+def _weights(weights: Any) -> tuple[float, ...]:
+    try:
+        # Adding refuses text, which float() would read.
+        numbers = tuple(float(0.0 + weight) for weight in weights)
+    except TypeError:
+        raise TypeError(f"weights is {weights!r}, expected a sequence of numbers, one for each order") from None
+    if len(numbers) > 31:
+        raise ValueError(f"weights has length {len(numbers)}, expected at most 31")
+    return numbers

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
+from ._metric import _Metric
 from ._texts import Layout
 from ._types import Integers, Lengths
 from .answers import ExactMatch, TokenF1
@@ -103,8 +104,18 @@ def mbr(
     ----------
     Kumar and Byrne 2004, https://aclanthology.org/N04-1022/; Eikema and Aziz 2022, https://arxiv.org/abs/2108.04718.
     """
+    if not isinstance(utility, _Metric):
+        given = f"the class {utility.__name__}" if isinstance(utility, type) else repr(utility)
+        raise TypeError(f"utility is {given}, expected a metric such as Chrf()")
+    _check_sets("candidates", candidates)
+    _check_sets("references", references)
     if weights is not None:
-        weights = np.asarray(weights, dtype=np.float64)
+        try:
+            weights = np.asarray(weights, dtype=np.float64)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"weights is {weights!r}, expected (N, K) numbers; rows of shorter sets may be filled up with 0"
+            ) from None
         if weights.ndim != 2:
             raise ValueError(f"weights has shape {weights.shape}, expected (N, K)")
     layout: Layout = {
@@ -115,3 +126,17 @@ def mbr(
     }
     index, scores = _native.minimum_bayes_risk(utility._metric(), candidates, references, weights, layout)
     return MbrChoice(index, scores)
+
+
+def _check_sets(name: str, sets: Any) -> None:
+    """Refuse sets that are empty, and None in them: elsewhere it is a missing text, here it would shift the others."""
+    if not isinstance(sets, (list, tuple)):
+        return
+    for index, texts in enumerate(sets):
+        if not isinstance(texts, (list, tuple)):
+            continue
+        if not texts:
+            raise ValueError(f"{name}[{index}] is empty, expected at least one text")
+        for place, text in enumerate(texts):
+            if text is None:
+                raise TypeError(f"{name}[{index}][{place}] is None, expected a text")

@@ -51,7 +51,12 @@ class Summary:
 
     def rows(self, metric: str) -> npt.NDArray[np.int64]:
         """Return the statistics of all samples by a metric, where they are kept."""
-        return np.concatenate(self._rows[metric])
+        blocks = self._rows[metric]
+        width = max(rows.shape[1] for rows in blocks)
+        # A row of ROUGE has -1 for the references that others have and it lacks.
+        return np.concatenate(
+            [np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=-1) for rows in blocks]
+        )
 
     @property
     def sums(self) -> tuple[seqloss_rs.LossSum, seqloss_rs.LossSum]:

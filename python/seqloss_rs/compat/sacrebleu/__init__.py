@@ -5,6 +5,8 @@ scores to 1e-12 of themselves: a perfect BLEU is 100.0 where sacrebleu says 100.
 
 * Where streams of hypotheses and references differ in length, sacrebleu leaves out what is too much; here it is an
   error. So is a string where a list of strings belongs, whose characters sacrebleu takes for segments.
+* A segment without any reference, whose streams all have None for it, is an error from the start.
+* The ``smooth_value`` of floor is in [0, 1], and that of add-k is at least 0.
 * Resamples are scored from exact integers, not from sums in float32, so means and intervals differ by up to 1e-6 of
   themselves.
 * An add-k of BLEU does not change the lists that ``BLEU.compute_bleu`` is given.

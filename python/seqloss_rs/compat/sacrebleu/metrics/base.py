@@ -245,6 +245,10 @@ class Metric(ABC, Generic[AnyScore]):
                 message = f"references[{index}] has {len(stream)} segments, but references[0] has {len(references[0])}"
                 raise ValueError(message)
         segments = [[text for text in texts if text is not None] for texts in zip(*references, strict=True)]
+        alone = next((index for index, texts in enumerate(segments) if not texts), None)
+        if alone is not None:
+            message = f"segment {alone} has no reference: it is None in every stream"
+            raise ValueError(message)
         counts = {len(texts) for texts in segments}
         self.num_refs = counts.pop() if len(counts) == 1 else -1
         if (preprocess := self._preprocess()) is not None:

@@ -214,7 +214,11 @@ def _bleu(
     if smooth_value is not None and BLEU.SMOOTH_DEFAULTS[smooth_method] is not None:
         options["smoothing_value"] = smooth_value
     smoothing: Any = smooth_method
-    return Bleu(max_order=max_ngram_order, smoothing=smoothing, effective_order=effective_order, **options)
+    try:
+        return Bleu(max_order=max_ngram_order, smoothing=smoothing, effective_order=effective_order, **options)
+    except (ValueError, TypeError) as error:
+        message = str(error).replace("smoothing_value", "smooth_value").replace("max_order", "max_ngram_order")
+        raise type(error)(message) from None
 
 
 def _scored(metric: Bleu, smooth_value: float | None, rows: NDArray[Any]) -> BLEUScore:
