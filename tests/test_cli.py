@@ -1387,7 +1387,7 @@ def test_an_archive_in_a_pipe_is_refused(tmp_path: Path) -> None:
         ([], "COMMAND"),
         (["scor"], "invalid choice: 'scor'"),
         (["score"], "LOSS"),
-        (["score", "perplexity"], "invalid choice: 'perplexity'"),
+        (["score", "perplexity"], "'perplexity' is no loss; they are cross_entropy, mse,"),
         (["score", "mse"], "no data"),
         (["score", "mse", "x", "--reduction", "sum"], "--reduction"),
         (["score", "ctc", "x", "--blank", "one"], "--blank: 'one' is not an integer"),

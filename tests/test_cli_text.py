@@ -24,7 +24,7 @@ from seqloss_rs.cli.words import aligned
 from test_report import HOSTILE, check_page
 
 Jsonable = dict[str, Any]
-EVERYTHING = "bleu,chrf,chrf++,ter,rouge1,rouge2,rougeL,rougeLsum,wer,cer,mer,wil,wip"
+EVERYTHING = "bleu,chrf,chrf++,ter,rouge1,rouge2,rougeL,rougeLsum,wer,cer,mer,wil,wip,gleu,nltk_bleu,f1,exact_match"
 
 
 class Outcome(NamedTuple):
@@ -180,6 +180,35 @@ def test_error_rates_are_those_of_jiwer(program: Program, files: Files, tmp_path
     assert summary["metrics"]["wer"].items() >= counted.items()
 
 
+@pytest.mark.parametrize(
+    ("name", "metric", "flags"),
+    [
+        ("gleu", seqloss_rs.Gleu(max_order=3, tokenize="none"), ["--max-order", "3", "--tokenize", "none"]),
+        ("nltk_bleu", seqloss_rs.NltkBleu(weights=(0.75, 0.25), method=1), ["--weights", "0.75,0.25", "--method", "1"]),
+        ("f1", seqloss_rs.TokenF1(), []),
+        ("exact_match", seqloss_rs.ExactMatch(), []),
+    ],
+)
+def test_other_metrics_are_those_of_their_classes(
+    name: str, metric: Any, flags: list[str], program: Program, files: Files, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.jsonl"
+    run = program("score", name, *files.flags(), *flags, "-o", output, "--state", tmp_path / "state", "--confidence")
+    assert run.status == 0, run.err
+    scores = metric.sentences(FIRST, REFERENCES)
+    assert [line[name] for line in read_lines(output)] == scores.tolist()
+    assert [line["loss"] for line in read_lines(output)] == np.clip(1 - scores, 0, 1).tolist()
+    corpus = metric.corpus(FIRST, REFERENCES)
+    assert run.summary[f"corpus_{name}"] == pytest.approx(corpus.score, rel=1e-14)
+    found = run.summary["metrics"][name]
+    title, count, *settings = metric.signature(2).split("|")
+    assert (found["name"], found["signature"]) == (title, "|".join([count, "bs:1000", "seed:12345", *settings]))
+    merged = program("merge", tmp_path / "state").summary
+    assert merged[f"corpus_{name}"] == run.summary[f"corpus_{name}"]
+    assert merged["metrics"][name]["signature"] == metric.signature(2).partition("|")[2]
+    assert program("report", output, "-o", tmp_path / "page.html").status == 0
+
+
 def test_a_loss_grows_with_what_is_wrong(program: Program, tmp_path: Path) -> None:
     sources = ["--hyp", write(tmp_path / "h", ["a b c d", "x"]), "--ref", write(tmp_path / "r", ["a b c d", "a b c d"])]
     for name in EVERYTHING.split(","):
@@ -280,6 +309,70 @@ def test_token_ids_are_scored_by_several_metrics(program: Program, tmp_path: Pat
     outcome = program("score", "bleu,wer", tmp_path / "ids.npz", "--lowercase")
     assert outcome.status == 2
     assert "--lowercase: lowercase is True, which goes with strings" in outcome.err
+
+
+def test_tokens_and_missing_references_are_scored(program: Program, tmp_path: Path) -> None:
+    rows = [
+        {"hypothesis": [], "reference": []},
+        {"hypothesis": ["a b", "c"], "references": [["a b"], None, ["a b", "c", "d"]]},
+        {"hypothesis": ["a"], "reference": ["b", "a"]},
+    ]
+    output = tmp_path / "out.jsonl"
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = program("score", "rouge1,wer", tmp_path / "data.jsonl", "-o", output)
+    assert run.status == 0, run.err
+    hypotheses, references = [[], ["a b", "c"], ["a"]], [[[]], [["a b"], ["a b", "c", "d"]], [["b", "a"]]]
+    expected = seqloss_rs.Rouge(variant="rouge1").sentences(hypotheses, references)
+    assert [line["rouge1"] for line in read_lines(output)] == expected.tolist()
+    (tmp_path / "text.jsonl").write_text('{"hypothesis": "a b", "references": ["a b", null]}\n')
+    found = program("score", "bleu", tmp_path / "text.jsonl").summary
+    assert (found["sum"], found["metrics"]["bleu"]["references"]) == (0.0, 1)
+    for line, message in (
+        ('{"hypothesis": "a", "references": [null]}', "expected at least one reference, got nothing but null"),
+        ('{"hypothesis": "a", "reference": ["a"]}', "expected text as before it in this file, got tokens"),
+        ('{"hypothesis": ["a", 1], "reference": ["a"]}', "expected a string, or an array of token ids or of tokens"),
+        ('{"hypothesis": ["\\ud800"], "reference": ["a"]}', "holds half of a surrogate pair"),
+    ):
+        (tmp_path / "wrong.jsonl").write_text(line + "\n")
+        assert message in program("score", "rouge", tmp_path / "wrong.jsonl").err
+
+
+def test_several_hypotheses_for_each_item_of_an_archive(program: Program, tmp_path: Path) -> None:
+    generator = np.random.default_rng(9)
+    hypotheses, references = generator.integers(0, 5, (4, 3, 6)), generator.integers(0, 5, (4, 2, 7))
+    lengths, reference_lengths = generator.integers(0, 7, (4, 3)), generator.integers(1, 8, (4, 2))
+    output = tmp_path / "out.jsonl"
+    calls: list[dict[str, Any]] = [
+        {"hypotheses": hypotheses, "references": references[:, 0]},
+        {"hypotheses": hypotheses, "references": references},
+        {
+            "hypotheses": hypotheses,
+            "references": references,
+            "lengths": lengths,
+            "reference_lengths": reference_lengths,
+        },
+    ]
+    for arrays in calls:
+        np.savez(tmp_path / "data.npz", **arrays)
+        run = program("score", "rouge1,chrf", tmp_path / "data.npz", "-o", output)
+        assert run.status == 0, run.err
+        expected = seqloss_rs.Rouge(variant="rouge1").sentences(**arrays)
+        assert [line["rouge1"] for line in read_lines(output)] == expected.ravel().tolist()
+        assert [line["record"] for line in read_lines(output)] == np.repeat(np.arange(4), 3).tolist()
+        assert run.summary["metrics"]["chrf"]["references"] == (2 if arrays["references"].ndim == 3 else 1)
+
+
+def test_the_environment_says_where_random_numbers_begin(
+    program: Program, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*files.flags(), "--confidence", "--resamples", 20]
+    monkeypatch.setenv("SACREBLEU_SEED", "7")
+    assert program("score", "wer", *flags).summary["drawn"]["seed"] == 7
+    assert program("score", "wer", *flags, "--seed", 8).summary["drawn"]["seed"] == 8
+    monkeypatch.setenv("SACREBLEU_SEED", "None")
+    assert program("score", "wer", *flags).summary["drawn"]["seed"] is None
+    monkeypatch.setenv("SACREBLEU_SEED", "x")
+    assert "SACREBLEU_SEED: 'x' is not an integer from 0, or 'none'" in program("score", "wer", *flags).err
 
 
 def test_nothing_to_score_has_no_scores(program: Program, tmp_path: Path) -> None:
@@ -496,6 +589,15 @@ def test_the_number_of_references_is_in_the_signature(program: Program, files: F
         (["bleu", "--hyp", "x", "--ref", "y", "--json", "--latex"], "either --json or --latex, not both"),
         (["wer", "--hyp", "x", "--ref", "y", "--tokenize", "char"], "--tokenize"),
         (["cer", "--hyp", "x", "--ref", "y", "--unit", "word"], "--unit"),
+        (
+            ["bleu,rouge", "--hyp", "x", "--ref", "y", "--tokenize", "intl"],
+            "unknown argument: --tokenize; here it is --bleu-tokenize and --rouge-tokenize (see seqloss score",
+        ),
+        (["nosuch", "x"], "'nosuch' is no loss; they are cross_entropy, mse, "),
+        (
+            ["nosuch", "x"],
+            "chrf, chrf++, ter, rouge, rouge1, … rouge9, rougeL, rougeLsum, wer, cer, mer, wil, wip, gleu",
+        ),
     ],
 )
 def test_command_lines_that_cannot_be_followed(arguments: list[str], expected: str, program: Program) -> None:
@@ -516,7 +618,7 @@ def test_the_help_says_whose_options_they_are(program: Program, capfd: pytest.Ca
     with pytest.raises(SystemExit):
         program("score", EVERYTHING.replace("rouge1", "rouge"), "--help")
     words = " ".join(capfd.readouterr().out.split())
-    assert "for bleu, chrf, chrf++, wer, cer, mer, wil, wip: " in words
+    assert "for bleu, chrf, chrf++, wer, cer, mer, wil, wip, gleu, nltk_bleu: " in words
     for kind in (seqloss_rs.Bleu, seqloss_rs.Chrf, seqloss_rs.Ter, seqloss_rs.Rouge, seqloss_rs.ErrorRate):
         for name in options_of(kind, ["measure"] if kind is seqloss_rs.ErrorRate else []):
             flag = name.replace("_", "-")

@@ -222,8 +222,26 @@ def test_self_bleu_of_sets_is_that_of_each() -> None:
         seqloss_rs.self_bleu(ids, lengths=[1, 2, 3])
 
 
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (Gleu(tokenize="none"), "GLEU|nrefs:2|case:mixed|tok:none|order:1-4"),
+        (
+            NltkBleu(weights=(0.5, 0.5), lowercase=True),
+            "BLEU-NLTK|nrefs:2|case:lc|tok:13a|smooth:method0|weights:0.50,0.50",
+        ),
+        (NltkBleu(weights=(1,), method=1), "BLEU-NLTK|nrefs:2|case:mixed|tok:13a|smooth:method1[0.10]|weights:1.00"),
+        (TokenF1(), "F1|nrefs:2|norm:squad"),
+        (ExactMatch(), "EM|nrefs:2|norm:squad"),
+    ],
+)
+def test_signatures(metric: Any, expected: str) -> None:
+    assert metric.signature(2) == f"{expected}|version:seqloss_rs.{seqloss_rs.__version__}"
+    assert metric.signature(short=True).split("|")[1] == "#:var"
+
+
 def test_weights_are_kept_as_a_tuple() -> None:
-    metrics = {NltkBleu(weights=weights) for weights in ((0.5, 0.5), [0.5, 0.5], np.array([0.5, 0.5]))}
+    metrics = {UNTYPED.NltkBleu(weights=weights) for weights in ((0.5, 0.5), [0.5, 0.5], np.array([0.5, 0.5]))}
     assert metrics == {NltkBleu(weights=(0.5, 0.5))}
 
 

@@ -39,6 +39,9 @@ def case(lowercase: bool) -> str:
 def smoothing(method: str, value: float | None) -> str:
     """Name a smoothing, with its value if it has one."""
     value = {"floor": 0.1, "add-k": 1.0}.get(method) if value is None else value
-    if value is None:
-        return method
-    return f"{method}[{value:.2f}]" if float(f"{value:.2f}") == value else f"{method}[{float(value)!r}]"
+    return method if value is None else f"{method}[{number(value)}]"
+
+
+def number(value: float) -> str:
+    """Write a number with two digits, or with as many as it takes."""
+    return f"{value:.2f}" if float(f"{value:.2f}") == value else f"{float(value)!r}"

@@ -6,7 +6,7 @@ Words live here; numbers in the native module.
 from dataclasses import dataclass
 from typing import Any
 
-from . import _native
+from . import _native, _signature
 from ._metric import _Metric
 
 __all__ = ["AnswerScore", "ExactMatch", "TokenF1"]
@@ -60,6 +60,10 @@ class TokenF1(_Metric[AnswerScore]):
     def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
         return AnswerScore(*parts)
 
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        return _signature.signature("F1", references, short, {"norm": ("nr", "squad")})
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExactMatch(_Metric[AnswerScore]):
@@ -83,3 +87,7 @@ class ExactMatch(_Metric[AnswerScore]):
 
     def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
         return AnswerScore(*parts)
+
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        return _signature.signature("EM", references, short, {"norm": ("nr", "squad")})

@@ -6,7 +6,7 @@ Defaults and words live here; checks, tokenizers and numbers in the native modul
 from dataclasses import dataclass
 from typing import Any
 
-from . import _native
+from . import _native, _signature
 from ._metric import _Metric
 from ._texts import Tokenize
 
@@ -77,6 +77,15 @@ class Gleu(_Metric[GleuScore]):
     def _score(self, parts: tuple[Any, ...]) -> GleuScore:
         score, row = parts
         return GleuScore(score, *row)
+
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        keys = {
+            "case": ("c", _signature.case(self.lowercase)),
+            "tok": ("tok", _signature.tokenizer(self.tokenize)),
+            "order": ("o", f"{self.min_order}-{self.max_order}"),
+        }
+        return _signature.signature("GLEU", references, short, keys)
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,17 @@ class NltkBleu(_Metric[NltkBleuScore]):
         score, row = parts
         middle = 1 + len(row) // 2
         return NltkBleuScore(score, row[0], row[1], row[2:middle], row[middle:])
+
+    def signature(self, references: int | None = None, *, short: bool = False) -> str:
+        """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
+        constant = {1: self.epsilon, 4: self.k, 6: self.alpha, 7: self.k}.get(self.method)
+        keys = {
+            "case": ("c", _signature.case(self.lowercase)),
+            "tok": ("tok", _signature.tokenizer(self.tokenize)),
+            "smooth": ("s", _signature.smoothing(f"method{self.method}", constant)),
+            "weights": ("w", ",".join(map(_signature.number, self.weights))),
+        }
+        return _signature.signature("BLEU-NLTK", references, short, keys)
 
 
 def _weights(weights: Any) -> tuple[float, ...]:

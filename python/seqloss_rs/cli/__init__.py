@@ -19,6 +19,8 @@ import seqloss_rs
 
 from . import align, doctor, merge, report, score
 from .errors import CommandError, UsageError, one_line
+from .losses import loss_of
+from .options import flag
 
 __all__ = ["main"]
 
@@ -103,7 +105,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(_with_values(argv))
     # argparse takes positional arguments from one place only; files may stand on both sides of an option.
     if rest and not (hasattr(arguments, "files") and all(word == "-" or not word.startswith("-") for word in rest)):
-        raise UsageError(f"unknown argument: {rest[0]} (see seqloss {arguments.command} --help)")
+        raise UsageError(f"unknown argument: {rest[0]}{_meant(arguments, rest[0])}")
     if rest:
         arguments.files += rest
     return arguments
+
+
+def _meant(arguments: argparse.Namespace, unknown: str) -> str:
+    """Name the flags that several metrics have instead of one, and where the others are told."""
+    command = f"{arguments.command} {arguments.loss}" if arguments.command == "score" else arguments.command
+    name = unknown.partition("=")[0].removeprefix("--no-").removeprefix("--")
+    options = loss_of(arguments.loss).options if arguments.command == "score" else {}
+    own = [flag(option) for option in options if flag(option).endswith(f"-{name}")]
+    hint = f"; here it is {' and '.join(own)}" if own and name else ""
+    return f"{hint} (see seqloss {command} --help)"

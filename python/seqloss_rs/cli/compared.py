@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,12 @@ def add_drawing_flags(parser: argparse.ArgumentParser) -> None:
     tests.add_argument("--paired-ar", action="store_true", help="the same by paired approximate randomization")
     group.add_argument("--resamples", metavar="N", type=_count, help=f"of the bootstrap (default: {RESAMPLES})")
     group.add_argument("--trials", metavar="N", type=_count, help=f"of the randomization (default: {TRIALS})")
-    group.add_argument("--seed", metavar="N", type=_seed, help=f"of random numbers, or none (default: {SEED})")
+    group.add_argument(
+        "--seed",
+        metavar="N",
+        type=_seed,
+        help=f"of random numbers, or none (default: that of SACREBLEU_SEED, else {SEED})",
+    )
 
 
 def _count(text: str) -> int:
@@ -118,5 +124,14 @@ def drawing_of(arguments: argparse.Namespace) -> Drawing | None:
         test,
         (arguments.resamples or RESAMPLES) if has_intervals else 0,
         (arguments.trials or TRIALS) if test == "randomization" else 0,
-        SEED if arguments.seed is None else None if arguments.seed == "none" else arguments.seed,
+        _seed_of(arguments.seed),
     )
+
+
+def _seed_of(given: int | str | None) -> int | None:
+    """Return where random numbers begin: as the flag says, or else the environment, which sacrebleu heeds too."""
+    try:
+        seed = _seed(os.environ.get("SACREBLEU_SEED", str(SEED)).lower()) if given is None else given
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"SACREBLEU_SEED: {error}") from None
+    return None if isinstance(seed, str) else seed

@@ -139,7 +139,7 @@ class _Records:
 
 
 class _TextRecords(_Records):
-    """A hypothesis and what it is compared with on each line, as text or as token ids."""
+    """A hypothesis and what it is compared with on each line, as text, as tokens or as token ids."""
 
     def __init__(self, path: str):
         super().__init__(path)
@@ -158,7 +158,7 @@ class _TextRecords(_Records):
                 raise self.fault(f"expected either 'reference' or 'references', got {came}", number)
             hypotheses.append(self._text(value["hypothesis"], number, "hypothesis"))
             if "reference" in value:
-                references.append(self._text(value["reference"], number, "reference"))
+                references.append([self._text(value["reference"], number, "reference")])
                 continue
             several = value["references"]
             if not isinstance(several, list):
@@ -167,21 +167,35 @@ class _TextRecords(_Records):
                     number,
                     "references",
                 )
-            references.append([self._text(reference, number, "references") for reference in several])
+            present = [self._text(reference, number, "references") for reference in several if reference is not None]
+            if several and not present:
+                raise self.fault("expected at least one reference, got nothing but null", number, "references")
+            references.append(present)
+        if self._form == "tokens":
+            # An empty list may stand before the first that shows what the others hold.
+            hypotheses = [list(text) for text in hypotheses]
+            references = [[list(text) for text in texts] for texts in references]
         return {"hypotheses": hypotheses, "references": references}, objects
 
     def _text(self, value: Any, number: int, field: str) -> Any:
-        is_ids = isinstance(value, list) and all(type(item) is int for item in value)
-        if not is_ids and not isinstance(value, str):
-            raise self.fault(f"expected a string, or an array of token ids, got {kind_of(value)}", number, field)
-        form = "token ids" if is_ids else "text"
-        self._form = self._form or form
-        if form != self._form:
+        is_list = isinstance(value, list)
+        is_ids = is_list and all(type(item) is int for item in value)
+        is_tokens = is_list and all(isinstance(item, str) for item in value)
+        if not is_ids and not is_tokens and not isinstance(value, str):
+            raise self.fault(
+                f"expected a string, or an array of token ids or of tokens, got {kind_of(value)}", number, field
+            )
+        form = "text" if not is_list else "token ids" if is_ids else "tokens"
+        # An empty array may be either.
+        if value or not is_list:
+            self._form = self._form or form
+        if self._form is not None and (form != self._form if value or not is_list else self._form == "text"):
             raise self.fault(f"expected {self._form} as before it in this file, got {form}", number, field)
         try:
-            if not isinstance(value, str):
+            if is_ids:
                 return np.array(value, dtype=np.int64)
-            value.encode("utf-8")
+            for text in [value] if isinstance(value, str) else value:
+                text.encode("utf-8")
         except OverflowError:
             raise self.fault("expected token ids of 64 bits, got a larger number", number, field) from None
         except UnicodeEncodeError:

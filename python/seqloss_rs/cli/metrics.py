@@ -60,7 +60,10 @@ class TextMetric:
         taken = inspect.signature(getattr(seqloss_rs, self.kind)).parameters
         function = getattr(seqloss_rs, self.documented)
         others = [name for name in inspect.signature(function).parameters if name not in taken]
-        return options_of(function, [*others, *self.fixed])
+        options = options_of(function, [*others, *self.fixed])
+        referred = [name for name, option in options.items() if option.help == "As in bleu_loss"]
+        words = BLEU.options if referred else {}
+        return {**options, **{name: replace(options[name], help=words[name].help) for name in referred}}
 
     @property
     def prefix(self) -> str:
@@ -86,6 +89,10 @@ CHRF = TextMetric("chrf", "chrF", "1 − chrF/100 of each sentence", "Chrf", "Ch
 TER = TextMetric("ter", "TER", "TER/100 of each sentence", "Ter", "Ter", lambda scores: scores / 100.0)
 ROUGE = TextMetric("rouge", "ROUGE", "1 − ROUGE of each text", "Rouge", "rouge_loss", _of_ratio)
 WER = TextMetric("wer", "WER", "word error rate of each text", *ERROR_RATE, lambda scores: scores, {"measure": "wer"})
+GLEU = TextMetric("gleu", "GLEU", "1 − GLEU of each sentence", "Gleu", "Gleu", _of_ratio)
+NLTK_BLEU = TextMetric("nltk_bleu", "BLEU-NLTK", "1 − NLTK's BLEU of each sentence", "NltkBleu", "NltkBleu", _of_ratio)
+F1 = TextMetric("f1", "F1", "1 − F1 of the words of each answer", "TokenF1", "TokenF1", _of_ratio)
+EXACT = TextMetric("exact_match", "EM", "whether an answer is wrong", "ExactMatch", "ExactMatch", _of_ratio)
 VARIANTS = (*(f"rouge{order}" for order in range(1, 10)), "rougeL", "rougeLsum")
 
 METRICS: dict[str, TextMetric] = {
@@ -108,6 +115,10 @@ METRICS: dict[str, TextMetric] = {
         replace(WER, name="mer", title="MER", help="match error rate of each text", fixed={"measure": "mer"}),
         replace(WER, name="wil", title="WIL", help="word information lost of each text", fixed={"measure": "wil"}),
         TextMetric("wip", "WIP", "1 − word information preserved", *ERROR_RATE, _of_ratio, {"measure": "wip"}),
+        GLEU,
+        NLTK_BLEU,
+        F1,
+        EXACT,
     )
 }
 KNOWN = {
@@ -222,7 +233,7 @@ def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
         counting = loss.make(metric, effective)
         rows = all_rows[metric.name] = counting.statistics(hypotheses, references)
         # Of these it is faster to count a second time than to score row by row, and a sentence has a BLEU of its own.
-        is_counted_again = metric.kind in ("Bleu", "ErrorRate")
+        is_counted_again = metric.kind in ("Bleu", "ErrorRate", "Gleu", "NltkBleu", *ANSWERS)
         pairs = [] if is_counted_again else [counting.from_statistics(row) for row in rows]
         scores[metric.name] = (
             counting.sentences(hypotheses, references)
@@ -233,6 +244,9 @@ def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
             for part in ROUGE_PARTS:
                 tallies[f"{metric.name} {part}"] = seqloss_rs.LossSum()
                 tallies[f"{metric.name} {part}"].update(np.array([getattr(pair, part) for pair in pairs]))
+        elif metric.kind in ANSWERS:
+            tallies[f"{metric.name} score"] = seqloss_rs.LossSum()
+            tallies[f"{metric.name} score"].update(scores[metric.name])
         else:
             tallies[f"{metric.name} statistics"] = rows.sum(axis=0)
     names = list(scores)
@@ -248,6 +262,7 @@ def score_texts(loss: Loss, batch: Batch, options: Options) -> Scored:
 
 
 ROUGE_PARTS = ("precision", "recall", "f")
+ANSWERS = ("TokenF1", "ExactMatch")
 
 
 def conclude_texts(loss: TextLoss, tallies: Mapping[str, Any], options: Options) -> dict[str, Any]:
@@ -259,6 +274,9 @@ def conclude_texts(loss: TextLoss, tallies: Mapping[str, Any], options: Options)
         if metric.kind == "Rouge":
             parts = {part: tallies[f"{metric.name} {part}"].mean for part in ROUGE_PARTS}
             parts = {"score": parts[counting.measure], **parts}
+        elif metric.kind in ANSWERS:
+            answers = tallies[f"{metric.name} score"]
+            parts = {"score": answers.mean, "count": answers.count}
         else:
             parts = asdict(counting.from_statistics(tallies[f"{metric.name} statistics"]))
         found[metric.name] = {
@@ -282,11 +300,23 @@ def _words(hypothesis: str | bytes | Sequence[int]) -> int:
 
 
 def _pairs(batch: Batch) -> tuple[list[Any], list[Any]]:
-    """Return hypotheses and references as lists of their own lengths, which is how the classes take token ids."""
-    hypotheses, references = batch.arguments["hypotheses"], batch.arguments["references"]
-    lengths, reference_lengths = batch.arguments.get("lengths"), batch.arguments.get("reference_lengths")
-    if lengths is not None:
-        hypotheses = [row[: int(length)] for row, length in zip(hypotheses, lengths, strict=True)]
-    if reference_lengths is not None:
-        references = [row[: int(length)] for row, length in zip(references, reference_lengths, strict=True)]
-    return list(hypotheses), list(references)
+    """Return hypotheses and references as lists of their own lengths, which is how the classes take token ids.
+
+    Of several hypotheses for each item every one is a sample, with the references of its item.
+    """
+    texts = batch.arguments["hypotheses"]
+    hypotheses = _cut(texts, batch.arguments.get("lengths"))
+    references = _cut(batch.arguments["references"], batch.arguments.get("reference_lengths"))
+    if isinstance(texts, np.ndarray) and texts.ndim == 3:
+        references = [own for own, rollouts in zip(references, hypotheses, strict=True) for _ in rollouts]
+        hypotheses = [rollout for rollouts in hypotheses for rollout in rollouts]
+    return hypotheses, references
+
+
+def _cut(texts: Any, lengths: Any) -> list[Any]:
+    """Return the texts of an array, or the sets of them of one with three axes, without what lies beyond their ends."""
+    if isinstance(texts, np.ndarray) and texts.ndim == 3:
+        return [_cut(own, None if lengths is None else lengths[item]) for item, own in enumerate(texts)]
+    if lengths is None:
+        return list(texts)
+    return [row[: int(length)] for row, length in zip(texts, lengths, strict=True)]

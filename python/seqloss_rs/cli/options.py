@@ -34,7 +34,8 @@ class Option:
     several : bool
         Whether it takes several of the words, or of the numbers.
     parse : callable, optional
-        Reads any other text: `int`, `float`, `numbers` or `one_or_more`; raises ValueError for what is none.
+        Reads any other text: `int`, `float`, `numbers`, `few_numbers` or `one_or_more`; raises ValueError for what is
+        none.
     help : str
         What it does.
     """
@@ -61,7 +62,7 @@ class Option:
         """What stands for its value in a help."""
         if not self.words:
             several = "NUMBER[,...]" if self.parse is one_or_more else "NUMBER"
-            return "NUMBER,..." if self.parse is numbers else several
+            return "NUMBER,..." if self.parse in (numbers, few_numbers) else several
         return f"{{{','.join([*(['NUMBER'] if self.parse else []), *self.words])}}}"
 
     def read(self, text: str) -> Any:
@@ -83,6 +84,11 @@ def numbers(text: str) -> npt.NDArray[np.float64]:
     return np.array([float(part) for part in text.split(",")])
 
 
+def few_numbers(text: str) -> list[float]:
+    """Read numbers with commas between them, so few that a summary shows them."""
+    return [float(part) for part in text.split(",")]
+
+
 def one_or_more(text: str) -> float | list[float]:
     """Read a number, or several with commas between them."""
     read = [float(part) for part in text.split(",")]
@@ -93,6 +99,7 @@ WRITTEN: Mapping[Callable[[str], Any], str] = {
     int: "an integer",
     float: "a number",
     numbers: "a list of numbers such as 1,0.5,2",
+    few_numbers: "a list of numbers such as 1,0.5,2",
     one_or_more: "a number, or several such as 0.1,0.5,0.9",
 }
 
@@ -120,9 +127,9 @@ def _option(name: str, default: Any, hint: Any, description: str) -> Option:
         words = {"true": True, "false": False}
     parse: Callable[[str], Any] | None = next((kind for kind in (float, int) if kind in kinds), None)
     if not words and parse is None:
-        if not any(typing.get_origin(kind) is np.ndarray for kind in kinds):
+        if not any(typing.get_origin(kind) in (np.ndarray, tuple) for kind in kinds):
             raise TypeError(f"{name} is {hint}, which no flag is known for")
-        parse = numbers
+        parse = few_numbers if typing.get_origin(hint) is tuple else numbers
     sequences_of = [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is Sequence]
     if parse is float and float in sequences_of:
         parse = one_or_more
@@ -134,6 +141,7 @@ def _option(name: str, default: Any, hint: Any, description: str) -> Option:
         "may be given several times" if several and words else "",
         "several with commas between them" if parse is one_or_more else "",
         "numbers with commas between them, or an array of an .npz" if parse is numbers else "",
+        "numbers with commas between them" if parse is few_numbers else "",
     ]
     return Option(name, default, words, several, parse, "; ".join(filter(None, remarks)))
 

@@ -45,11 +45,11 @@ LINES = """\
 A .jsonl file has one sample on a line: an object with the same names, and lists as values. Other fields go into the
 output as they are; what is one for all samples is set by a flag."""
 TEXT_LINES = """\
-A .jsonl file has one sample on a line: hypothesis, and reference or references (a list); strings, or lists of token
-ids. Other fields go into the output as they are. Plain text is given by --hyp FILE --ref FILE..., line by line: several
-files of references are several references of each line, and several of hypotheses are several systems, which are
-compared with the first. Without --hyp the hypotheses come from standard input, where columns with tabs between them
-are several systems. All of it may be packed by gzip.
+A .jsonl file has one sample on a line: hypothesis, and reference or references (a list); strings, or lists of tokens
+or of token ids. Other fields go into the output as they are. Plain text is given by --hyp FILE --ref FILE..., line by
+line: several files of references are several references of each line, and several of hypotheses are several systems,
+which are compared with the first. Without --hyp the hypotheses come from standard input, where columns with tabs
+between them are several systems. All of it may be packed by gzip.
 
 Metrics in one run have commas between them: {metrics}.
 The loss of a sample is that of the first. An option that several metrics have is for all of them."""
@@ -86,7 +86,7 @@ def add_parser(commands: Any, argv: Sequence[str]) -> None:
 
 
 METRIC_NAMES = ", ".join(METRICS).replace("rouge2, rouge3, rouge4, rouge5, rouge6, rouge7, rouge8, rouge9", "… rouge9")
-SHOWN_METRICS = ("chrf", "ter", "wer", "cer")
+SHOWN_METRICS = ("chrf", "ter", "wer", "cer", "gleu", "nltk_bleu", "f1", "exact_match")
 
 
 def _metrics(argv: Sequence[str]) -> list[str]:
@@ -94,6 +94,11 @@ def _metrics(argv: Sequence[str]) -> list[str]:
     if len(argv) < 2 or argv[0] != "score":
         return []
     names = argv[1].split(",")
+    if len(names) == 1 and not names[0].startswith("-") and names[0] not in LOSSES and names[0] not in METRICS:
+        raise UsageError(
+            f"{names[0]!r} is no loss; they are {', '.join(LOSSES)}, and of texts, one or more with commas between "
+            f"them, {METRIC_NAMES}"
+        )
     unknown = [name for name in names if name not in METRICS]
     if len(names) > 1 and unknown:
         raise UsageError(f"{unknown[0]!r} is no metric of texts; they are {', '.join(METRICS)}")

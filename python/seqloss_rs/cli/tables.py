@@ -30,7 +30,8 @@ def score_lines(metrics: Mapping[str, Found], width: int | None) -> str:
 
 def _digits(found: Found, width: int) -> int:
     """Return how many digits show as much of a ratio as of a percentage."""
-    return width + 2 if "hits" in found or "recall" in found else width
+    is_percentage = any(part in found for part in ("precisions", "char_order", "edits"))
+    return width if is_percentage else width + 2
 
 
 def _score(found: Found, width: int) -> str:
@@ -55,6 +56,12 @@ def _parts(found: Found) -> str:
             return f"(P = {precision:.4f} R = {recall:.4f} F = {f:.4f})"
         case {"hits": hits, "substitutions": substitutions, "deletions": deletions, "insertions": insertions}:
             return f"(hits = {hits} sub = {substitutions} del = {deletions} ins = {insertions})"
+        case {"matches": matches, "ngrams": ngrams}:
+            return f"(matches = {matches} ngrams = {ngrams})"
+        case {"hypothesis_length": length, "reference_length": reference_length}:
+            return f"(hyp_len = {length} ref_len = {reference_length})"
+        case {"count": count}:
+            return f"(answers = {count})"
     return ""
 
 
