@@ -4,7 +4,7 @@ use std::fmt;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyEllipsis, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyEllipsis, PyInt, PyList, PySet, PyString, PyTuple};
 
 use super::arguments::integers;
 use super::texts::Cut;
@@ -331,6 +331,13 @@ impl<'py, F: FnMut(&[u8]) -> u32> Collect<'py> for Tokens<F> {
     }
 }
 
+/// Whether NumPy may make integers of something that is no list: not of nothing, of a number, nor of what else has a length.
+fn may_hold_ids(object: &Object<'_>) -> bool {
+    let is_other =
+        object.is_instance_of::<PyBytes>() || object.is_instance_of::<PyDict>() || object.is_instance_of::<PySet>();
+    object.is_instance_of::<PyUntypedArray>() || !is_other && object.hasattr("__len__").unwrap_or(false)
+}
+
 /// Token ids, end to end.
 #[derive(Default)]
 struct Ids {
@@ -361,8 +368,15 @@ impl<'py> Collect<'py> for Ids {
             let message = format!("{place} is a string, but hypotheses[0] is not: expected token ids");
             return Err(Error::Type(message).into());
         }
-        if list(object).is_some_and(|items| begins_with_string(&items)) {
-            return Err(Error::Type(format!("{place} is a list of strings, expected a string or token ids")).into());
+        match list(object) {
+            Some(items) if begins_with_string(&items) => {
+                return Err(Error::Type(format!("{place} is a list of strings, expected a string or token ids")).into());
+            }
+            None if !may_hold_ids(object) => {
+                let kind = object.get_type().name()?.to_string();
+                return Err(Error::Type(format!("{place} has type {kind}, expected a string or token ids")).into());
+            }
+            _ => {}
         }
         match integers(&place.to_string(), object)? {
             Argument::Array(Integers { values, shape }) if shape.len() == 1 => Ok(self.extend(place, &values)?),
@@ -372,9 +386,10 @@ impl<'py> Collect<'py> for Ids {
     }
 
     fn are_several(object: &Object<'py>) -> PyResult<bool> {
-        let first = list(object).and_then(|items| items.into_iter().find(|item| !item.is_none()));
-        let Some(first) = first else { return Ok(false) };
-        Ok(list(&first).is_some()
+        let Some(items) = list(object) else { return Ok(false) };
+        // Of references that are all missing there is none, and not one.
+        let Some(first) = items.iter().find(|item| !item.is_none()) else { return Ok(!items.is_empty()) };
+        Ok(list(first).is_some()
             || first.is_instance_of::<PyString>()
             || first.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() > 0)
             || !first.is_instance_of::<PyInt>() && first.hasattr("__len__")?)
