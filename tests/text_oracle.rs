@@ -7,7 +7,7 @@ use seqloss_rs::parallel::Watch;
 use seqloss_rs::text::bleu::Bleu;
 use seqloss_rs::text::error_rate::ErrorRate;
 use seqloss_rs::text::rouge::Rouge;
-use seqloss_rs::text::tokens::{Arena, Pairs, TextSets, Texts};
+use seqloss_rs::text::tokens::{Arena, Pairs, Strings, TextSets, Texts};
 use seqloss_rs::text::{Level, Metric, scores, statistics};
 
 /// A sample: a hypothesis and its references.
@@ -55,8 +55,8 @@ impl Random {
 fn pairs_of_ids(samples: &[Sample<i64>]) -> Pairs {
     let arena = |texts: Vec<&Vec<i64>>| {
         let mut end = 0;
-        let ends = texts.iter().map(|text| (end += text.len(), end).1).collect();
-        Texts::Ids(Arena::new(texts.into_iter().flatten().copied().collect(), ends))
+        let bounds = texts.iter().map(|text| [end, (end += text.len(), end).1]).collect();
+        Texts::Ids(Arena::new(texts.into_iter().flatten().copied().collect(), bounds))
     };
     let counts: Vec<usize> = samples.iter().map(|(_, references)| references.len()).collect();
     let hypotheses = arena(samples.iter().map(|(hypothesis, _)| hypothesis).collect());
@@ -65,14 +65,10 @@ fn pairs_of_ids(samples: &[Sample<i64>]) -> Pairs {
 }
 
 fn pairs_of_strings(samples: &[(String, Vec<String>)]) -> Pairs {
-    let arena = |texts: Vec<&String>| {
-        let mut end = 0;
-        let ends = texts.iter().map(|text| (end += text.len(), end).1).collect();
-        Texts::Strings(Arena::new(texts.into_iter().map(String::as_str).collect(), ends))
-    };
     let counts: Vec<usize> = samples.iter().map(|(_, references)| references.len()).collect();
-    let hypotheses = arena(samples.iter().map(|(hypothesis, _)| hypothesis).collect());
-    let references = arena(samples.iter().flat_map(|(_, references)| references).collect());
+    let hypotheses: Vec<String> = samples.iter().map(|(hypothesis, _)| hypothesis.clone()).collect();
+    let references: Vec<String> = samples.iter().flat_map(|(_, references)| references.clone()).collect();
+    let [hypotheses, references] = [hypotheses, references].map(|texts| Texts::Strings(Strings::new(texts)));
     Pairs::new(hypotheses, TextSets::new("references", references, &counts).unwrap().into(), 1).unwrap()
 }
 

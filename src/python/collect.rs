@@ -1,15 +1,18 @@
 //! What texts are made of, collected from Python's objects: strings, lists of tokens, arrays of ids.
 
 use std::fmt;
+use std::ops::Range;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyEllipsis, PyInt, PyList, PySet, PyString, PyTuple};
 
 use super::arguments::integers;
 use super::texts::Cut;
 use crate::error::Error;
 use crate::input::{Argument, Integers};
+use crate::text;
 use crate::text::tokens::{Arena, LINE_BREAK, TextSets, Texts};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -256,19 +259,17 @@ fn sets<'py, C: Collect<'py>>(name: &str, items: &[Object<'py>], mut collected: 
     Ok((collected.finish(), counts))
 }
 
-/// Strings, end to end.
+/// Strings, which stay where Python has them: a str never changes, and lives as long as it is referred to.
 #[derive(Default)]
-struct Strings {
-    text: String,
-    ends: Vec<usize>,
-}
+struct Strings(Vec<PyBackedStr>);
 
 impl<'py> Collect<'py> for Strings {
     fn push(&mut self, place: Place<'_>, object: &Object<'py>) -> PyResult<()> {
-        let text = string(place, object)?;
-        self.text.try_reserve(text.len()).map_err(|_| Error::Memory(self.text.len() + text.len()))?;
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
+        let text = object.cast::<PyString>().ok().and_then(|text| PyBackedStr::try_from(text.clone()).ok());
+        match text {
+            Some(text) => self.0.push(text),
+            None => return Err(string(place, object).expect_err("it is none")),
+        }
         Ok(())
     }
 
@@ -277,7 +278,7 @@ impl<'py> Collect<'py> for Strings {
     }
 
     fn finish(self) -> Texts {
-        Texts::Strings(Arena::new(self.text, self.ends))
+        Texts::Strings(text::tokens::Strings::new(self.0))
     }
 }
 
@@ -308,6 +309,7 @@ impl<'py, F: FnMut(&[u8]) -> u32> Collect<'py> for Tokens<F> {
             let kind = object.get_type().name()?;
             return Err(Error::Type(format!("{place} has type {kind}, expected a list of tokens")).into());
         };
+        let start = self.ids.values.len();
         for (index, token) in tokens.iter().enumerate() {
             if token.is_instance_of::<PyEllipsis>() {
                 self.ids.values.push(LINE_BREAK);
@@ -317,7 +319,7 @@ impl<'py, F: FnMut(&[u8]) -> u32> Collect<'py> for Tokens<F> {
             let number = (self.number)(string(place, token)?.as_bytes());
             self.ids.values.push(i64::from(number));
         }
-        self.ids.ends.push(self.ids.values.len());
+        self.ids.bounds.push([start, self.ids.values.len()]);
         Ok(())
     }
 
@@ -338,26 +340,25 @@ fn may_hold_ids(object: &Object<'_>) -> bool {
     object.is_instance_of::<PyUntypedArray>() || !is_other && object.hasattr("__len__").unwrap_or(false)
 }
 
-/// Token ids, end to end.
+/// Token ids, and which of them are texts.
 #[derive(Default)]
 struct Ids {
     values: Vec<i64>,
-    ends: Vec<usize>,
+    bounds: Vec<[usize; 2]>,
     cut: Cut,
 }
 
 impl Ids {
-    /// What counts of a text.
-    fn extend(&mut self, place: Place<'_>, ids: &[i64]) -> Result<(), Error> {
-        let ids = self.cut.valid(self.ends.len(), ids)?;
+    /// Another text: what counts of these values.
+    fn add(&mut self, place: Place<'_>, range: Range<usize>) -> Result<(), Error> {
+        let ids = self.cut.valid(self.bounds.len(), &self.values[range.clone()])?;
         // What is beyond 64 bits with a sign comes in as the largest that is not.
-        if let Some(index) = ids.iter().position(|&id| id == i64::MAX) {
+        if ids.contains(&i64::MAX) {
+            let index = ids.iter().take_while(|&&id| id != i64::MAX).count();
             let message = format!("{place} holds an id of 2**63 - 1 or more at {index}, expected smaller ones");
             return Err(Error::Value(message));
         }
-        self.values.try_reserve(ids.len()).map_err(|_| Error::Memory(8 * (self.values.len() + ids.len())))?;
-        self.values.extend_from_slice(ids);
-        self.ends.push(self.values.len());
+        self.bounds.push([range.start, range.start + ids.len()]);
         Ok(())
     }
 }
@@ -379,7 +380,12 @@ impl<'py> Collect<'py> for Ids {
             _ => {}
         }
         match integers(&place.to_string(), object)? {
-            Argument::Array(Integers { values, shape }) if shape.len() == 1 => Ok(self.extend(place, &values)?),
+            Argument::Array(Integers { values, shape }) if shape.len() == 1 => {
+                let start = self.values.len();
+                self.values.try_reserve(values.len()).map_err(|_| Error::Memory(8 * (start + values.len())))?;
+                self.values.extend_from_slice(&values);
+                Ok(self.add(place, start..self.values.len())?)
+            }
             Argument::Array(Integers { shape, .. }) => Err(Error::shape(&place.to_string(), &shape, "(T,)").into()),
             Argument::List(_) => Err(Error::Type(format!("{place} is a nested list, expected token ids")).into()),
         }
@@ -396,7 +402,7 @@ impl<'py> Collect<'py> for Ids {
     }
 
     fn finish(self) -> Texts {
-        Texts::Ids(Arena::new(self.values, self.ends))
+        Texts::Ids(Arena::new(self.values, self.bounds))
     }
 }
 
@@ -416,6 +422,7 @@ fn ids(name: &str, items: &Items<'_>, cut: Cut) -> PyResult<TextArray> {
     let Argument::Array(Integers { values, shape }) = integers(name, object)? else {
         return Err(Error::Type(format!("{name} is a list of arrays, expected one array")).into());
     };
+    collected.values = values;
     if let Some((offsets, bounds)) = collected.cut.offsets.take() {
         let &[length] = &shape[..] else {
             return Err(Error::shape(name, &shape, format!("(V,) with {offsets}")).into());
@@ -424,11 +431,11 @@ fn ids(name: &str, items: &Items<'_>, cut: Cut) -> PyResult<TextArray> {
         collected.cut.must_be(&axes)?;
         for (text, bounds) in bounds.windows(2).enumerate() {
             let range = usize::try_from(bounds[0]).ok().zip(usize::try_from(bounds[1]).ok());
-            let ids = range.and_then(|(start, end)| values.get(start..end)).ok_or_else(|| {
+            let range = range.filter(|&(start, end)| start <= end && end <= length).ok_or_else(|| {
                 let expected = format!("an end in {}..={length}", bounds[0]);
                 Error::range(offsets, &[text + 1], bounds[1], expected)
             })?;
-            collected.extend(Place(name, &[text]), ids)?;
+            collected.add(Place(name, &[text]), range.0..range.1)?;
         }
         return Ok(TextArray { texts: collected.finish(), axes, columns: None });
     }
@@ -439,7 +446,7 @@ fn ids(name: &str, items: &Items<'_>, cut: Cut) -> PyResult<TextArray> {
     collected.cut.must_be(&axes)?;
     for text in 0..axes.iter().product() {
         let place = if let [_, inner] = axes[..] { vec![text / inner, text % inner] } else { vec![text] };
-        collected.extend(Place(name, &place), &values[text * columns..(text + 1) * columns])?;
+        collected.add(Place(name, &place), text * columns..(text + 1) * columns)?;
     }
     Ok(TextArray { texts: collected.finish(), axes, columns: Some(columns) })
 }

@@ -1,7 +1,6 @@
-//! Texts over the border: strings, lists of tokens and token ids are copied once, while the GIL is held; then all work is on
-//! the copy.
+//! Texts over the border: lists of tokens and token ids are copied once, while the GIL is held; then all work is on the copy.
 //!
-//! Strings stay strings, to be cut into tokens by a metric. Tokens that come cut are numbered here, and are ids from then on.
+//! Strings stay where they are, as nothing changes them, to be cut into tokens by a metric. Tokens that come cut are numbered here, and are ids from then on.
 
 use std::sync::Arc;
 
@@ -198,7 +197,7 @@ fn sides<'py>(
         let mut kind = Kind::of_texts(&hypotheses, || *prepared);
         layout.is_for("hypotheses", kind)?;
         cut(own, "hypotheses", &mut hypotheses, &mut kind)?;
-        let find = |token: &[u8]| vocabulary.find(token).unwrap_or(vocabulary.len() as u32);
+        let find = |token: &[u8]| vocabulary.find(token);
         let texts = text_array("hypotheses", &hypotheses, kind, layout.hypotheses, find)?;
         if kind != *prepared {
             let hint = if kind == Kind::Tokens { "; one reference that is cut into tokens is [tokens]" } else { "" };

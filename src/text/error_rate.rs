@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use super::alignment::{self, Counts, Runs};
 use super::classes::{Class, Classes};
-use super::tokenize::{all_characters, spaced_words};
+use super::tokenize::{all_characters, read_spaced};
 use super::tokens::{Pair, Pairs, Reader};
 use super::{Level, Metric, for_each_pair};
 use crate::error::Error;
@@ -216,7 +216,7 @@ impl Metric for ErrorRate {
     fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
         let text = self.prepared(text);
         match self.unit {
-            Unit::Word => spaced_words(&text, |token| reader.token(token)),
+            Unit::Word => read_spaced(&text, reader),
             Unit::Char => all_characters(&text, |token| reader.token(token)),
         }
     }

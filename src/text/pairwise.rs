@@ -248,7 +248,7 @@ impl Query {
                     let known = &known[order - 2];
                     self.grams.truncate((tokens.len() + 1).saturating_sub(order));
                     for (gram, &last) in self.grams.iter_mut().zip(tokens.iter().skip(order - 1)) {
-                        *gram = known.find_short(Short::of_integer(key(*gram, last))).unwrap_or(known.len() as u32);
+                        *gram = known.find_short(Short::of_integer(key(*gram, last)));
                     }
                 }
                 if !orders.contains(&order) {

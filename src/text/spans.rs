@@ -16,6 +16,8 @@ pub enum Rule {
     Mteval13a,
     /// What stands between whitespace.
     Words,
+    /// The same where spaces are the only whitespace.
+    Spaced,
     /// ASCII letters and digits in a row.
     Alphanumeric,
 }
@@ -23,24 +25,59 @@ pub enum Rule {
 /// The tokens of a text.
 #[derive(Default)]
 pub struct Spans {
-    starts: Vec<usize>,
-    ends: Vec<usize>,
+    /// Where tokens begin and end; there is always room for those of another block.
+    bounds: Vec<[usize; 2]>,
+    /// How many begin.
+    starts: usize,
+    /// How many of these have come to their end.
+    ends: usize,
 }
 
 impl Spans {
     /// Finds the tokens of a text. Answers whether there may be something in it that the rule does not know: for 13a the first
-    /// characters of markup, for letters and digits one that is not ASCII and has an ASCII letter in lower case.
+    /// characters of markup, for letters and digits one that is not ASCII and has an ASCII letter in lower case, for spaces
+    /// other whitespace.
     pub fn find(&mut self, rule: Rule, text: &[u8]) -> bool {
-        self.starts.clear();
-        self.ends.clear();
+        (self.starts, self.ends) = (0, 0);
         dispatch!(level(), simd => find(simd, rule, text, self))
     }
 
     /// Beginning and end of each token, one after another.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.starts.iter().copied().zip(self.ends.iter().copied())
+    pub fn bounds(&self) -> &[[usize; 2]] {
+        &self.bounds[..self.ends]
+    }
+
+    /// Appends the tokens that begin, and those that end, in a block.
+    #[inline(always)]
+    fn push(&mut self, starts: u64, ends: u64, at: usize) {
+        if self.bounds.len() < self.starts + BLOCK {
+            self.bounds.resize(2 * (self.starts + BLOCK), [0; 2]);
+        }
+        self.starts += put::<0>(&mut self.bounds[self.starts..], starts, at);
+        self.ends += put::<1>(&mut self.bounds[self.ends..], ends, at);
     }
 }
+
+/// Writes the places of the bits, and answers how many there are.
+#[inline(always)]
+fn put<const SIDE: usize>(bounds: &mut [[usize; 2]], mut bits: u64, at: usize) -> usize {
+    let count = bits.count_ones() as usize;
+    let Some(bounds) = bounds.first_chunk_mut::<BLOCK>() else { return 0 };
+    let (few, more) = bounds.split_at_mut(FEW);
+    // How many bits there are cannot be foretold: so many are written in any case.
+    for bounds in few {
+        bounds[SIDE] = at + bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+    }
+    for bounds in more.iter_mut().take(count.saturating_sub(FEW)) {
+        bounds[SIDE] = at + bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+    }
+    count
+}
+
+/// Few blocks of running text have more tokens.
+const FEW: usize = 14;
 
 /// How many bytes a block has.
 const BLOCK: usize = u64::BITS as usize;
@@ -58,24 +95,14 @@ fn find<S: Simd>(simd: S, rule: Rule, text: &[u8], spans: &mut Spans) -> bool {
         let (words, alone) = match rule {
             Rule::Mteval13a => scan.mteval_13a(block, at),
             Rule::Words => (!scan.spaces(block, at), 0),
+            Rule::Spaced => (!scan.only_spaces(block, at), 0),
             Rule::Alphanumeric => (scan.alphanumeric(block), 0),
         };
         let words_before = scan.words.before(words);
-        push(words & !words_before | alone, at, &mut spans.starts);
-        push(words_before & !words | scan.alone.before(alone), at, &mut spans.ends);
+        spans.push(words & !words_before | alone, words_before & !words | scan.alone.before(alone), at);
     }
     let [first_k, last_k, first_i, last_i] = scan.rare;
     scan.unknown || first_k && last_k || first_i && last_i
-}
-
-/// Appends the places of the bits.
-#[inline(always)]
-fn push(mut bits: u64, at: usize, places: &mut Vec<usize>) {
-    places.reserve(BLOCK);
-    while bits != 0 {
-        places.push(at + bits.trailing_zeros() as usize);
-        bits &= bits - 1;
-    }
 }
 
 /// The answer for the last byte of the block before.
@@ -145,6 +172,14 @@ impl Scan<'_> {
             }
         }
         spaces
+    }
+
+    /// Whitespace, where it should be spaces.
+    #[inline(always)]
+    fn only_spaces<S: Simd>(&mut self, block: Block<S>, at: usize) -> u64 {
+        let all = self.spaces(block, at);
+        self.unknown |= all != block.is(b' ').to_bitmask();
+        all
     }
 
     /// Parts of words, and tokens of one byte.
@@ -266,8 +301,8 @@ mod tests {
     }
 
     fn cut(spans: &Spans, text: &str) -> Vec<Vec<u8>> {
-        assert_eq!(spans.starts.len(), spans.ends.len());
-        spans.iter().map(|(start, end)| text.as_bytes()[start..end].to_vec()).collect()
+        assert_eq!(spans.starts, spans.ends);
+        spans.bounds().iter().map(|&[start, end]| text.as_bytes()[start..end].to_vec()).collect()
     }
 
     type Scalar = fn(&str, &mut dyn FnMut(&[u8]));
@@ -302,11 +337,14 @@ mod tests {
                 let (start, end) = (before, before + character.len_utf8());
                 spans.find(Rule::Words, text.as_bytes());
                 let expected = if whitespace(&text.as_bytes()[start..]) > 0 {
-                    vec![(0, start), (end, end + 1)]
+                    vec![[0, start], [end, end + 1]]
                 } else {
-                    vec![(0, end + 1)]
+                    vec![[0, end + 1]]
                 };
-                assert_eq!(spans.iter().collect::<Vec<_>>(), expected, "{character:?}");
+                assert_eq!(spans.bounds(), expected, "{character:?}");
+                let is_other = character != ' ' && expected.len() == 2;
+                assert_eq!(spans.find(Rule::Spaced, text.as_bytes()), is_other, "{character:?}");
+                assert_eq!(spans.bounds(), expected, "{character:?}");
             }
         }
     }

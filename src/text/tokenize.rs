@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::separate;
 use super::spans::{Rule, Spans};
 use super::stem::{Stems, stem};
-use super::tokens::Reader;
+use super::tokens::{Reader, Token};
 use super::vocabulary::Short;
 
 /// How BLEU cuts a text.
@@ -67,9 +67,7 @@ impl Tokenizer {
         };
         let mut spans = std::mem::take(&mut reader.spans);
         let text = find(rule, text, &mut spans);
-        for (start, end) in spans.iter() {
-            reader.token_within(text.as_bytes(), start, end);
-        }
+        reader.tokens_within(text.as_bytes(), spans.bounds());
         reader.spans = spans;
     }
 }
@@ -205,6 +203,18 @@ pub fn spaced_words(text: &str, mut token: impl FnMut(&[u8])) {
     hand_over(&bytes[start..], &mut token);
 }
 
+/// Reads jiwer's words.
+pub fn read_spaced(text: &str, reader: &mut Reader<'_, '_>) {
+    let text = trim_end(trim_start(text));
+    let mut spans = std::mem::take(&mut reader.spans);
+    if spans.find(Rule::Spaced, text.as_bytes()) {
+        spaced_words(text, |token| reader.token(token));
+    } else {
+        reader.tokens_within(text.as_bytes(), spans.bounds());
+    }
+    reader.spans = spans;
+}
+
 /// jiwer's characters: all, once whitespace is cut off both ends.
 pub fn all_characters(text: &str, mut token: impl FnMut(&[u8])) {
     let text = trim_end(trim_start(text));
@@ -215,38 +225,44 @@ pub fn all_characters(text: &str, mut token: impl FnMut(&[u8])) {
 
 /// rouge-score's tokens: runs of ASCII letters and digits of the text in lower case; with `stems`, those of more than three
 /// letters are stemmed.
-pub fn read_alphanumeric(text: &str, mut stems: Option<&mut Stems>, reader: &mut Reader<'_, '_>) {
+pub fn read_alphanumeric(text: &str, stems: Option<&mut Stems>, reader: &mut Reader<'_, '_>) {
     let mut spans = std::mem::take(&mut reader.spans);
     let text = find(Rule::Alphanumeric, text, &mut spans);
     let text = text.as_bytes();
-    for (start, end) in spans.iter() {
-        match (Short::of(text, start, end).map(Short::lowercase), &mut stems) {
-            (Some(token), None) => reader.short(token),
-            (Some(token), Some(stems)) => reader.short(stems.of(token)),
-            (None, stems) => {
-                let mut token = text[start..end].to_ascii_lowercase();
-                if stems.is_some() {
-                    stem(&mut token);
-                }
-                reader.token(&token);
+    match stems {
+        None => reader.extend(spans.bounds(), move |[start, end]| match Short::within(text, [start, end]) {
+            Some(token) => Token::Short(token.lowercase()),
+            None => Token::Long(Cow::Owned(in_lower_case(text, start, end))),
+        }),
+        Some(stems) => reader.extend(spans.bounds(), move |[start, end]| {
+            if let Some(token) = Short::within(text, [start, end]) {
+                return Token::Short(stems.of(token.lowercase()));
             }
-        }
+            let mut token = in_lower_case(text, start, end);
+            stem(&mut token);
+            Token::Long(Cow::Owned(token))
+        }),
     }
     reader.spans = spans;
+}
+
+#[cold]
+fn in_lower_case(text: &[u8], start: usize, end: usize) -> Vec<u8> {
+    text[start..end].to_ascii_lowercase()
 }
 
 /// The same tokens as strings.
 pub fn alphanumeric(text: &str, stems: bool) -> Vec<String> {
     let mut spans = Spans::default();
     let text = find(Rule::Alphanumeric, text, &mut spans);
-    let token = |(start, end): (usize, usize)| {
-        let mut token = text.as_bytes()[start..end].to_ascii_lowercase();
+    let token = |&[start, end]: &[usize; 2]| {
+        let mut token = in_lower_case(text.as_bytes(), start, end);
         if stems && token.len() > 3 {
             stem(&mut token);
         }
         String::from_utf8_lossy(&token).into_owned()
     };
-    spans.iter().map(token).collect()
+    spans.bounds().iter().map(token).collect()
 }
 
 /// Hands a token over unless it is empty.
@@ -258,12 +274,18 @@ pub(super) fn hand_over(bytes: &[u8], token: &mut impl FnMut(&[u8])) {
 
 /// Cuts whitespace off the end.
 pub(super) fn trim_end(text: &str) -> &str {
-    text.trim_end_matches(is_whitespace)
+    match text.as_bytes().last() {
+        Some(b'!'..=b'~') => text,
+        _ => text.trim_end_matches(is_whitespace),
+    }
 }
 
 /// Cuts whitespace off the beginning.
 fn trim_start(text: &str) -> &str {
-    text.trim_start_matches(is_whitespace)
+    match text.as_bytes().first() {
+        Some(b'!'..=b'~') => text,
+        _ => text.trim_start_matches(is_whitespace),
+    }
 }
 
 /// Whitespace as Python's `str.split` has it: Unicode's, and the four ASCII separators of files, groups, records and units.
@@ -342,6 +364,28 @@ mod tests {
         assert_eq!(cut(Tokenizer::Char, " a\u{e9} \u{1f600}"), ["a", "\u{e9}", "\u{1f600}"]);
         assert_eq!(collect(|sink| spaced_words(" a  b\tc \u{2003}d\n", sink)), ["a", "b\tc", "d"]);
         assert_eq!(collect(|sink| all_characters(" a b\n", sink)), ["a", " ", "b"]);
+    }
+
+    #[test]
+    fn spaced_words_are_read_as_they_are_found() {
+        let mut state = 3u64;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..state >> 33 & 127 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Other whitespace in few texts only.
+                let kinds = if state >> 60 == 0 { 8 } else { 4 };
+                text.push_str(
+                    ["a", "bcd", " ", "\u{e9}", "\n", "\u{3000}", "  ", "\t"][(state >> 33) as usize % kinds],
+                );
+            }
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            assert_eq!(
+                spelled(|reader| read_spaced(&text, reader)),
+                collect(|sink| spaced_words(&text, sink)),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

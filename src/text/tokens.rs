@@ -3,6 +3,8 @@
 //! Only equality of tokens counts, and only within one pair, so every pair has numbers of its own, given in the order of
 //! first appearance. Strings and token ids take the same way: a token is its bytes.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
@@ -12,36 +14,62 @@ use super::vocabulary::{Short, Vocabulary};
 use crate::error::Error;
 use crate::parallel::Ticker;
 
-/// Texts end to end.
+/// Texts of token ids, parts of one array.
 #[derive(Debug, Clone, Default)]
-pub struct Arena<T> {
-    items: T,
-    ends: Vec<usize>,
+pub struct Arena {
+    ids: Vec<i64>,
+    /// Where each text begins and ends.
+    bounds: Vec<[usize; 2]>,
 }
 
-impl<T> Arena<T> {
-    /// `ends[i]` is where text `i` ends in `items`; ascending, and for strings between characters.
-    pub fn new(items: T, ends: Vec<usize>) -> Self {
-        Self { items, ends }
+impl Arena {
+    /// `bounds[i]` says where text `i` begins in `ids`, and where it ends.
+    pub fn new(ids: Vec<i64>, bounds: Vec<[usize; 2]>) -> Self {
+        Self { ids, bounds }
     }
 
-    fn range(&self, index: usize) -> Range<usize> {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        start..self.ends[index]
+    /// One of the texts.
+    pub fn text(&self, index: usize) -> &[i64] {
+        let [start, end] = self.bounds[index];
+        &self.ids[start..end]
     }
 }
 
-impl Arena<String> {
+/// Strings that lie where whoever keeps them has put them.
+#[derive(Debug, Clone)]
+pub struct Strings {
+    kept: Arc<dyn Keeper>,
+    bytes: usize,
+}
+
+impl Strings {
+    /// Strings of a keeper.
+    pub fn new(kept: impl Keeper + 'static) -> Self {
+        let bytes = (0..kept.count()).map(|index| kept.text(index).len()).sum();
+        Self { kept: Arc::new(kept), bytes }
+    }
+
     /// One of the texts.
     pub fn text(&self, index: usize) -> &str {
-        &self.items[self.range(index)]
+        self.kept.text(index)
     }
 }
 
-impl<T> Arena<Vec<T>> {
-    /// One of the texts.
-    pub fn text(&self, index: usize) -> &[T] {
-        &self.items[self.range(index)]
+/// Keeps strings.
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// One of them.
+    fn text(&self, index: usize) -> &str;
+}
+
+impl<T: AsRef<str> + fmt::Debug + Send + Sync> Keeper for Vec<T> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn text(&self, index: usize) -> &str {
+        self[index].as_ref()
     }
 }
 
@@ -52,17 +80,17 @@ pub const LINE_BREAK: i64 = i64::MAX;
 #[derive(Debug, Clone)]
 pub enum Texts {
     /// Still to be cut into tokens.
-    Strings(Arena<String>),
+    Strings(Strings),
     /// Token ids; any number is one but [`LINE_BREAK`].
-    Ids(Arena<Vec<i64>>),
+    Ids(Arena),
 }
 
 impl Texts {
     /// How many texts there are.
     pub fn len(&self) -> usize {
         match self {
-            Self::Strings(arena) => arena.ends.len(),
-            Self::Ids(arena) => arena.ends.len(),
+            Self::Strings(strings) => strings.kept.count(),
+            Self::Ids(arena) => arena.bounds.len(),
         }
     }
 
@@ -79,8 +107,8 @@ impl Texts {
     /// How many bytes all of them have.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Strings(arena) => arena.items.len(),
-            Self::Ids(arena) => size_of_val(&arena.items[..]),
+            Self::Strings(strings) => strings.bytes,
+            Self::Ids(arena) => size_of_val(&arena.ids[..]),
         }
     }
 
@@ -94,7 +122,7 @@ impl Texts {
     ) -> Result<(), Error> {
         let mut reader = Reader::new(pair, ticker);
         match self {
-            Self::Strings(arena) => read(arena.text(index), &mut reader),
+            Self::Strings(strings) => read(strings.text(index), &mut reader),
             Self::Ids(arena) => reader.ids(arena.text(index)),
         }
         reader.outcome?;
@@ -367,6 +395,13 @@ impl Pair {
 /// So many tokens are read between two ticks.
 const RUN: usize = 4096;
 
+/// A token on its way in.
+pub(super) enum Token<'a> {
+    Short(Short),
+    /// One that does not fit into [`Short`].
+    Long(Cow<'a, [u8]>),
+}
+
 /// A [`Pair`] that takes up a text. Where it is stopped on the way, what follows is passed over.
 pub struct Reader<'a, 't> {
     pair: &'a mut Pair,
@@ -388,54 +423,71 @@ impl<'a, 't> Reader<'a, 't> {
             let vocabulary = &mut self.pair.vocabulary;
             let number = match self.pair.set {
                 None => vocabulary.number(bytes),
-                Some(_) => vocabulary.find(bytes).unwrap_or(vocabulary.len() as u32),
+                Some(_) => vocabulary.find(bytes),
             };
             self.pair.tokens.push(number);
         }
     }
 
-    /// Appends a token that is short.
-    #[inline]
-    pub fn short(&mut self, token: Short) {
-        if self.goes_on() {
-            let vocabulary = &mut self.pair.vocabulary;
-            let number = match self.pair.set {
-                None => vocabulary.number_of_short(token),
-                Some(_) => vocabulary.find_short(token).unwrap_or(vocabulary.len() as u32),
-            };
-            self.pair.tokens.push(number);
-        }
-    }
-
-    /// Appends the token that is the bytes `start..end` of a text.
-    #[inline]
-    pub fn token_within(&mut self, text: &[u8], start: usize, end: usize) {
-        match Short::of(text, start, end) {
-            Some(token) => self.short(token),
-            None => self.token(&text[start..end]),
-        }
+    /// Appends the tokens that are the bytes of a text between these bounds.
+    pub fn tokens_within(&mut self, text: &[u8], bounds: &[[usize; 2]]) {
+        self.extend(bounds, move |[start, end]| match Short::within(text, [start, end]) {
+            Some(token) => Token::Short(token),
+            None => Token::Long(Cow::Borrowed(&text[start..end])),
+        });
     }
 
     /// Appends tokens that are integers.
     fn ids(&mut self, ids: &[i64]) {
-        self.tokens.reserve(ids.len());
-        for &id in ids {
-            match id {
-                LINE_BREAK => self.end_line(),
-                id => self.short(Short::of_integer(id as u64)),
+        let mut left = ids;
+        while let Some(end) = left.contains(&LINE_BREAK).then(|| left.iter().position(|&id| id == LINE_BREAK)).flatten()
+        {
+            self.integers(&left[..end]);
+            self.end_line();
+            left = &left[end + 1..];
+        }
+        self.integers(left);
+    }
+
+    fn integers(&mut self, integers: &[i64]) {
+        self.extend(integers, |integer| Token::Short(Short::of_integer(integer as u64)));
+    }
+
+    /// Appends a token for each item.
+    #[inline(always)]
+    pub(super) fn extend<'b, T: Copy>(&mut self, items: &[T], mut token: impl FnMut(T) -> Token<'b>) {
+        for items in items.chunks(RUN) {
+            if !self.go_on(items.len()) {
+                return;
+            }
+            let Pair { vocabulary, tokens, set, .. } = &mut *self.pair;
+            match set {
+                None => tokens.extend(items.iter().map(|&item| match token(item) {
+                    Token::Short(token) => vocabulary.number_of_short(token),
+                    Token::Long(token) => vocabulary.number(&token),
+                })),
+                Some(_) => tokens.extend(items.iter().map(|&item| match token(item) {
+                    Token::Short(token) => vocabulary.find_short(token),
+                    Token::Long(token) => vocabulary.find(&token),
+                })),
             }
         }
     }
 
-    #[inline]
-    fn goes_on(&mut self) -> bool {
-        match self.left.checked_sub(1) {
+    /// Whether so many tokens may be read.
+    fn go_on(&mut self, tokens: usize) -> bool {
+        match self.left.checked_sub(tokens) {
             Some(left) => {
                 self.left = left;
                 true
             }
             None => self.ask(),
         }
+    }
+
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        self.go_on(1)
     }
 
     #[cold]
@@ -500,11 +552,7 @@ mod tests {
 
     #[test]
     fn a_pair_is_taken_apart_again() {
-        let strings = |texts: &[&str]| {
-            let mut end = 0;
-            let ends = texts.iter().map(|text| (end += text.len(), end).1).collect();
-            Texts::Strings(Arena::new(texts.concat(), ends))
-        };
+        let strings = |texts: &[&'static str]| Texts::Strings(Strings::new(texts.to_vec()));
         let pairs = |hypotheses, references: Texts, counts: &[usize], rollouts| {
             let references = TextSets::new("references", references, counts).unwrap();
             Pairs::new(hypotheses, references.into(), rollouts).unwrap()
@@ -540,7 +588,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let ids = |count| Texts::Ids(Arena::new(vec![], vec![0; count]));
+        let ids = |count| Texts::Ids(Arena::new(vec![], vec![[0, 0]; count]));
         let pairs = |hypotheses, references, counts: &[usize], rollouts| {
             let references = TextSets::new("references", references, counts)?;
             Pairs::new(hypotheses, references.into(), rollouts)
@@ -549,7 +597,7 @@ mod tests {
         assert_eq!(message(ids(1), &[1]), "references has length 1, expected 2, one item for each hypothesis");
         assert!(message(ids(2), &[2]).ends_with("pass list(zip(*references))"));
         assert_eq!(message(ids(1), &[1, 0]), "references[1] is empty, expected at least one reference");
-        let strings = Texts::Strings(Arena::new(String::new(), vec![0; 2]));
+        let strings = Texts::Strings(Strings::new(vec![""; 2]));
         assert!(message(strings, &[1, 1]).contains("both"));
         let rollouts = |count| pairs(ids(6), ids(2), &[1, 1], count).unwrap_err().to_string();
         assert_eq!(rollouts(2), "references has length 2, expected 3, one item for each 2 hypotheses");

@@ -1,6 +1,7 @@
 //! Tokens as numbers: equal ones have equal numbers.
 
 use std::hash::{BuildHasher, RandomState};
+use std::hint::select_unpredictable;
 
 /// A token of at most 16 bytes, as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,10 @@ const BITS: [u128; SHORT + 1] = {
 };
 
 impl Short {
-    /// The bytes `start..end` of a text, if they fit. Much faster than a slice would be: 16 bytes are read, whatever they are.
-    #[inline]
-    pub fn of(text: &[u8], start: usize, end: usize) -> Option<Self> {
+    /// The bytes of a text between two bounds, if they fit. Much faster than a slice would be: 16 bytes are read, whatever
+    /// they are.
+    #[inline(always)]
+    pub fn within(text: &[u8], [start, end]: [usize; 2]) -> Option<Self> {
         let length = end - start;
         let bits = BITS.get(length)?;
         let rest = &text[start..];
@@ -46,7 +48,7 @@ impl Short {
     }
 
     /// The same in lower case, if its bytes are ASCII letters and digits.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn lowercase(self) -> Self {
         const CASE: u128 = u128::from_le_bytes([0x20; SHORT]);
@@ -54,6 +56,7 @@ impl Short {
     }
 
     /// The eight bytes of an integer.
+    #[inline(always)]
     pub fn of_integer(integer: u64) -> Self {
         Self { bits: u128::from(integer), length: size_of::<u64>() }
     }
@@ -69,10 +72,13 @@ pub struct Vocabulary {
     /// Slots of earlier rounds are empty.
     round: u32,
     count: u32,
+    /// With more tokens there must be more slots.
+    most: u32,
     /// The tokens that are not short, end to end.
     bytes: Vec<u8>,
     /// The numbers of tokens of one byte, plus 1, which texts in characters are full of.
     of_byte: [u32; 256],
+    has_bytes: bool,
     seeds: [u64; 2],
 }
 
@@ -98,8 +104,10 @@ impl Default for Vocabulary {
             slots: vec![Slot::default(); LEAST_SLOTS],
             round: 1,
             count: 0,
+            most: (LEAST_SLOTS / 4) as u32,
             bytes: vec![],
             of_byte: [0; 256],
+            has_bytes: false,
             seeds: [random.hash_one(0u8), random.hash_one(1u8)],
         }
     }
@@ -112,22 +120,23 @@ impl Vocabulary {
         if let Some(known) = self.find_byte(token) {
             return known;
         }
-        let number = match Short::of(token, 0, token.len()) {
+        let number = match Short::within(token, [0, token.len()]) {
             Some(short) => self.number_of_short(short),
             None => self.number_of_long(token),
         };
         if let [byte] = token {
             self.of_byte[*byte as usize] = number + 1;
+            self.has_bytes = true;
         }
         number
     }
 
-    /// The number of a token that is known.
+    /// The number of a token that is known; else [`Self::len`], which is that of no token.
     #[inline]
-    pub fn find(&self, token: &[u8]) -> Option<u32> {
-        self.find_byte(token).or_else(|| match Short::of(token, 0, token.len()) {
+    pub fn find(&self, token: &[u8]) -> u32 {
+        self.find_byte(token).unwrap_or_else(|| match Short::within(token, [0, token.len()]) {
             Some(short) => self.find_short(short),
-            None => self.look_for_long(token, self.digest(token)).ok(),
+            None => self.look_for_long(token, self.digest(token)).unwrap_or(self.count),
         })
     }
 
@@ -143,15 +152,25 @@ impl Vocabulary {
     }
 
     /// [`Self::number`] of a short token.
-    #[inline]
+    #[inline(always)]
     pub fn number_of_short(&mut self, token: Short) -> u32 {
-        self.look_for_short(token).unwrap_or_else(|place| self.add(token.bits, token.length, place))
+        let (place, is_new) = self.place_of_short(token);
+        // Whether it is new cannot be foretold, so it is written in any case.
+        let slot = &mut self.slots[place];
+        let number = select_unpredictable(is_new, self.count, slot.number);
+        *slot = Slot { word: token.bits, length: token.length, number, round: self.round };
+        self.count += u32::from(is_new);
+        if self.count > self.most {
+            self.grow();
+        }
+        number
     }
 
-    /// [`Self::find`] of a short token.
-    #[inline]
-    pub fn find_short(&self, token: Short) -> Option<u32> {
-        self.look_for_short(token).ok()
+    /// The number of a short token that is known; else [`Self::len`], which is that of no token.
+    #[inline(always)]
+    pub fn find_short(&self, token: Short) -> u32 {
+        let (place, is_new) = self.place_of_short(token);
+        select_unpredictable(is_new, self.count, self.slots[place].number)
     }
 
     #[cold]
@@ -165,6 +184,7 @@ impl Vocabulary {
     }
 
     /// How many tokens are known.
+    #[inline]
     pub fn len(&self) -> usize {
         self.count as usize
     }
@@ -174,10 +194,11 @@ impl Vocabulary {
         self.count == 0
     }
 
-    #[inline]
-    fn look_for_short(&self, token: Short) -> Result<u32, usize> {
+    /// Where a short token is or would be, and whether it is new.
+    #[inline(always)]
+    fn place_of_short(&self, token: Short) -> (usize, bool) {
         // One comparison, and so no branch between two.
-        self.look(token.bits, |slot| (slot.word ^ token.bits) | (slot.length ^ token.length) as u128 == 0)
+        self.place(token.bits, |slot| (slot.word ^ token.bits) | (slot.length ^ token.length) as u128 == 0)
     }
 
     #[cold]
@@ -187,29 +208,35 @@ impl Vocabulary {
             let bytes = || self.bytes.get((slot.word >> 64) as usize..).unwrap_or_default();
             slot.length == token.len() && slot.word as u64 == digest && bytes().starts_with(token)
         };
-        self.look(u128::from(digest), is_token)
+        let (place, is_new) = self.place(u128::from(digest), is_token);
+        if is_new { Err(place) } else { Ok(self.slots[place].number) }
     }
 
-    /// The number of a token, or where it would have its place.
+    /// Where a token is or would be, and whether it is new.
     #[inline(always)]
-    fn look(&self, word: u128, is_token: impl Fn(&Slot) -> bool) -> Result<u32, usize> {
+    fn place(&self, word: u128, is_token: impl Fn(&Slot) -> bool) -> (usize, bool) {
         let mask = self.slots.len() - 1;
         let mut place = self.hash(word) as usize & mask;
         loop {
             let slot = &self.slots[place & mask];
-            // Whether a token is known cannot be foretold, whether it is where its hash says can: so that is the one branch.
-            let (is_empty, is_known) = (slot.round != self.round, is_token(slot));
-            if is_empty | is_known {
-                return if is_empty { Err(place) } else { Ok(slot.number) };
+            // Whether a token is known cannot be foretold, whether it is where its hash says can: so that is the one branch,
+            // which the compiler would make two of if it were not used otherwise.
+            let is_empty = slot.round != self.round;
+            let is_there = is_empty | is_token(slot);
+            place = (place + usize::from(!is_there)) & mask;
+            if is_there {
+                return (place, is_empty);
             }
-            place = (place + 1) & mask;
         }
     }
 
     /// Forgets all tokens.
     pub fn clear(&mut self) {
         self.count = 0;
-        self.of_byte.fill(0);
+        if self.has_bytes {
+            self.has_bytes = false;
+            self.of_byte.fill(0);
+        }
         self.bytes.clear();
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
@@ -223,14 +250,13 @@ impl Vocabulary {
         let number = self.count;
         self.slots[place] = Slot { word, length, number, round: self.round };
         self.count += 1;
-        if self.spread() * self.len() > self.slots.len() {
+        if self.count > self.most {
             self.grow();
         }
         number
     }
 
     /// So many slots a token has at least, and so many times more there are after [`Self::grow`].
-    #[inline]
     fn spread(&self) -> usize {
         if self.slots.len() < MANY { 4 } else { 2 }
     }
@@ -257,6 +283,7 @@ impl Vocabulary {
             }
             self.slots[place] = slot;
         }
+        self.most = u32::try_from(self.slots.len() / self.spread()).unwrap_or(u32::MAX);
     }
 
     /// The product of both halves, each hidden by a seed, folded.
@@ -301,16 +328,16 @@ mod tests {
             for length in 15..40 {
                 assert_eq!(vocabulary.number(&long[..length]), (count + 2) as u32 + length as u32 - 15);
             }
-            assert_eq!(vocabulary.find(&long[..16]), Some(count as u32 + 3));
+            assert_eq!(vocabulary.find(&long[..16]), count as u32 + 3);
             assert_eq!(vocabulary.find(&long[1..30]), vocabulary.find(&long[..29]));
-            assert_eq!(vocabulary.find(b"x"), None);
+            assert_eq!(vocabulary.find(b"x"), vocabulary.len() as u32);
             vocabulary.clear();
             if round == 1 {
                 // Rounds come to their end, and begin again.
                 vocabulary.round = u32::MAX;
                 vocabulary.number(b"forgotten");
                 vocabulary.clear();
-                assert_eq!(vocabulary.find(b"forgotten"), None);
+                assert_eq!(vocabulary.find(b"forgotten"), 0);
             }
         }
     }
@@ -325,7 +352,7 @@ mod tests {
                     let mut bytes = [0; SHORT];
                     let expected = bytes.get_mut(..end - start).map(|bytes| bytes.copy_from_slice(&text[start..end]));
                     let expected = expected.map(|()| Short { bits: u128::from_le_bytes(bytes), length: end - start });
-                    assert_eq!(Short::of(text, start, end), expected);
+                    assert_eq!(Short::within(text, [start, end]), expected);
                 }
             }
         }
