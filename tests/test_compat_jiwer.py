@@ -182,6 +182,16 @@ def test_errors(reference: Any, hypothesis: Any, options: Any) -> None:
         assert found is expected
 
 
+def test_what_is_no_character_is_named_as_here() -> None:
+    for function in ("wer", "cer", "process_words"):
+        for texts, name in (
+            ((["a", "b\ud83d"], ["a", "b"]), "reference"),
+            ((["a", "b"], ["a", "b\ud83d"]), "hypothesis"),
+        ):
+            with pytest.raises(ValueError, match=rf"^{name}\[1\].* holds a lone surrogate"):
+                getattr(ours, function)(*texts)
+
+
 def test_chunks_are_checked() -> None:
     assert ours.AlignmentChunk("replace", 0, 1, 0, 1).type == "substitute"
     for wrong in (("swap", 0, 1, 0, 1), ("equal", 1, 0, 0, 1), ("equal", 0, 1, 1, 0)):

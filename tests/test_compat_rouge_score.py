@@ -89,6 +89,32 @@ def test_tokens() -> None:
         tokenizers.Tokenizer()  # type: ignore[abstract]  # that is the point
 
 
+UNTYPED: Any = rouge_scorer.RougeScorer(["rouge1", "rougeLsum"])
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: UNTYPED.score("a", 3), TypeError, "^prediction has type int, expected a string"),
+        (lambda: UNTYPED.score(["a"], ["a"]), TypeError, "has type list, expected a string"),
+        (lambda: UNTYPED.score("a", ["a", "b"]), TypeError, "^prediction has type list, expected a string"),
+        (lambda: UNTYPED.score(None, "a"), TypeError, "^target has type NoneType, expected a string"),
+        (lambda: UNTYPED.score_multi(["a", None], "a"), TypeError, r"^targets\[1\] has type NoneType"),
+        (lambda: UNTYPED.score("a\ud83d", "a"), ValueError, "^target holds a lone surrogate"),
+        (lambda: tokenize.tokenize("a \ud83d", None), ValueError, "^text holds a lone surrogate"),
+        (lambda: tokenizers.DefaultTokenizer().tokenize("a \ud83d"), ValueError, "^text holds a lone surrogate"),
+    ],
+)
+def test_what_is_no_text_is_named(call: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_f_of_precision_and_recall() -> None:
+    for precision, recall in ((0.0, 0.0), (1.0, 0.5), (0.3, 0.7), (0.0, 1.0)):
+        assert scoring.fmeasure(precision, recall) == their_scoring.fmeasure(precision, recall)
+
+
 @pytest.mark.parametrize("confidence", [0.0, 0.9, 0.95, 1.0])
 def test_intervals(confidence: float) -> None:
     generator = random.Random(7)
@@ -124,6 +150,7 @@ def test_names_and_signatures() -> None:
         (rouge_scorer.RougeScorer.score_multi, their_scorer.RougeScorer.score_multi),
         (scoring.BootstrapAggregator, their_scoring.BootstrapAggregator),
         (scoring.BootstrapAggregator.add_scores, their_scoring.BootstrapAggregator.add_scores),
+        (scoring.fmeasure, their_scoring.fmeasure),
         (tokenize.tokenize, their_tokenize.tokenize),
         (tokenizers.DefaultTokenizer, their_tokenizers.DefaultTokenizer),
     ):

@@ -206,6 +206,14 @@ def test_n_grams() -> None:
                 assert found == sacrebleu.extract_char_ngrams(hypothesis, n, include_whitespace)
             tokens = hypothesis.split()
             assert compat.extract_word_ngrams(tokens, n) == sacrebleu.extract_word_ngrams(tokens, n)
+            for include_whitespace in (False, True):
+                found_all, expected_all = (
+                    package.metrics.helpers.extract_all_char_ngrams(hypothesis, n, include_whitespace)
+                    for package in (OURS, THEIRS)
+                )
+                assert found_all == expected_all
+            words = [package.metrics.helpers.extract_all_word_ngrams(hypothesis, n, 4) for package in (OURS, THEIRS)]
+            assert words[0] == words[1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -300,9 +308,9 @@ def test_intervals_of_scores() -> None:
 # Tokenizers
 
 
-@pytest.mark.parametrize("name", NATIVE)
+@pytest.mark.parametrize("name", [*NATIVE, "re"])
 def test_tokenizers(name: str) -> None:
-    path, kind = NATIVE[name].split(".")
+    path, kind = {**NATIVE, "re": "re.TokenizerRegexp"}[name].split(".")
     ours, theirs = (
         getattr(import_module(f"{package}.tokenizers.tokenizer_{path}"), kind)()
         for package in ("seqloss_rs.compat.sacrebleu", "sacrebleu")
@@ -312,6 +320,28 @@ def test_tokenizers(name: str) -> None:
     lines = [fragments(generator, 30) for _ in range(2000)]
     for line in [*lines, *real(100)[0], "", " ", "in 2019.\n", "well-\n", "你好,世界 1.5"]:
         assert ours(line).split() == theirs(line).split(), line
+
+
+def test_switches_are_true_or_false_as_python_has_it() -> None:
+    hypotheses, references = ["The  cat sat.", "A dog"], [["the cat sat .", "A  dog ."]]
+    for name, switches in (
+        ("BLEU", ("lowercase", "effective_order")),
+        ("CHRF", ("lowercase", "whitespace", "eps_smoothing")),
+        ("TER", ("normalized", "no_punct", "asian_support", "case_sensitive")),
+    ):
+        for switch in switches:
+            theirs, ours = both(name, {switch: 1})
+            same(ours.corpus_score(hypotheses, references), theirs.corpus_score(hypotheses, references))
+            same_signature(ours.get_signature(), theirs.get_signature())
+
+
+def test_counts_of_more_orders_than_are_scored() -> None:
+    for method in ("none", "add-k"):
+        found, expected = (
+            package.BLEU.compute_bleu([5, 3, 2, 1], [6, 5, 4, 3], 6, 7, smooth_method=method, max_ngram_order=2)
+            for package in (OURS, THEIRS)
+        )
+        same(found, expected)
 
 
 @pytest.mark.parametrize("bits", range(16))
@@ -393,6 +423,8 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: WRONG.CHRF(references=[["a", None]]), ValueError, "segment 1 has no reference: it is None in every"),
     (lambda: WRONG.BLEU(smooth_method="floor", smooth_value=-1), ValueError, "smooth_value is -1"),
     (lambda: WRONG.BLEU(smooth_method="floor", smooth_value=2), ValueError, "smooth_value is 2, expected a number of"),
+    (lambda: WRONG.tokenizers.TOKENIZERS["13a"]()("a\ud83d."), ValueError, "line holds a lone surrogate"),
+    (lambda: WRONG.tokenizers.TOKENIZERS["13a"]()(None), TypeError, "line has type NoneType, expected a string"),
     (lambda: WRONG.BLEU(max_ngram_order=0), ValueError, "max_ngram_order is 0, "),
     (lambda: WRONG.corpus_ter(A, None), RuntimeError, "references is None, but the metric was made without"),
     (lambda: WRONG.sentence_chrf(A, A), TypeError, "hypothesis is a list, expected a string"),

@@ -54,3 +54,17 @@ def test_what_is_wrong_is_named() -> None:
         rouge_scores([[1]], [[1]], stem=True)
     with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
         rouge_scores(["a"], ["a"], width=3)  # type: ignore[call-arg]  # that is the point
+
+
+def test_means_over_references_are_those_of_each_measure() -> None:
+    hypotheses, references = ["the cats sat", "a b"], [["the cat", "cats sat down", ""], ["b a"]]
+    found = rouge_scores(hypotheses, references, ("rouge1", "rougeL"), True, multiple_references="mean")
+    each = [
+        [rouge_scores([text], [own], ("rouge1", "rougeL"), True) for own in several]
+        for text, several in zip(hypotheses, references, strict=True)
+    ]
+    for variant, rows in found.items():
+        expected = [np.mean([scores[variant][0] for scores in several], axis=0) for several in each]
+        np.testing.assert_allclose(rows, expected, rtol=1e-15)
+    with pytest.raises(ValueError, match="multiple_references is"):
+        rouge_scores(hypotheses, references, multiple_references="worst")  # type: ignore[arg-type]  # that is the point

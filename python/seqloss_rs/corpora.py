@@ -182,7 +182,8 @@ def cider_d(
     Parameters
     ----------
     hypotheses : list of N strings, list of N lists of tokens, or token ids
-        What is scored; token ids as in :class:`Bleu`.
+        What is scored; token ids are (N, T), (N, K, T) with K hypotheses for each item of the references, or a list of
+        N arrays.
     references : list of N texts, or list of N lists of texts
         What each is compared with; the score is the mean over them.
     documents : list of sets of references, optional

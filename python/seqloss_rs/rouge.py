@@ -95,6 +95,8 @@ def rouge_scores(
     references: References,
     variants: Sequence[Variant] = ("rouge1", "rouge2", "rougeL"),
     stem: bool = False,
+    *,
+    multiple_references: MultipleReferences = "best",
     **layout: Unpack[Layout],
 ) -> dict[Variant, NDArray[np.float64]]:
     """Score each pair by several variants of ROUGE; texts are cut into tokens once.
@@ -107,6 +109,9 @@ def rouge_scores(
         What is counted.
     stem : bool
         Compare the stems of words (Porter's, as NLTK has them).
+    multiple_references : {"best", "mean"}
+        Of several references the one with the best F counts, for each variant its own; or the mean over them, for which
+        texts are cut once for each number.
     **layout
         lengths, reference_lengths, offsets, reference_offsets, eos_id, pad_id, rollouts, as :class:`Layout` tells.
 
@@ -114,7 +119,7 @@ def rouge_scores(
     -------
     dict of float64 arrays
         For each variant (N, 3), or (N, K, 3) for K hypotheses for each item of the references: precision, recall and F,
-        in [0, 1]. Of several references the one with the best F counts, for each variant its own.
+        in [0, 1].
 
     Examples
     --------
@@ -133,5 +138,15 @@ def rouge_scores(
     if isinstance(variants, str):
         raise TypeError(f'variants is a single string, expected a sequence of them: ["{variants}"]')
     variants = tuple(variants)
+    if multiple_references != "best":
+        measures: tuple[Measure, ...] = ("precision", "recall", "f")
+        found = {}
+        for variant in variants:
+            each = (
+                Rouge(variant=variant, measure=measure, stem=stem, multiple_references=multiple_references)
+                for measure in measures
+            )
+            found[variant] = np.stack([rouge.sentences(hypotheses, references, **layout) for rouge in each], axis=-1)
+        return found
     metrics = [_native.rouge(variant, "f", stem, "ascii", "best") for variant in variants]
     return dict(zip(variants, _native.rouge_scores(metrics, hypotheses, references, layout), strict=True))

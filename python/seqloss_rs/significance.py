@@ -96,7 +96,7 @@ def bootstrap(
 
     Parameters
     ----------
-    metric : Bleu, Rouge or ErrorRate
+    metric : Bleu, Chrf, Ter, Rouge, ErrorRate, Gleu, NltkBleu, TokenF1 or ExactMatch
         What has counted the rows.
     rows : (N, k) integers
         The statistics of each segment: ``metric.statistics(hypotheses, references)``.
@@ -226,7 +226,7 @@ def paired_bootstrap(
 
     Parameters
     ----------
-    metric : Bleu, Rouge or ErrorRate
+    metric : Bleu, Chrf, Ter, Rouge, ErrorRate, Gleu, NltkBleu, TokenF1 or ExactMatch
         What has counted the rows.
     baseline_rows, *system_rows : (N, k) integers
         The statistics of each segment, ``metric.statistics(hypotheses, references)``, of the baseline and of each
@@ -278,7 +278,7 @@ def paired_randomization(
 
     Parameters
     ----------
-    metric : Bleu, Rouge or ErrorRate
+    metric : Bleu, Chrf, Ter, Rouge, ErrorRate, Gleu, NltkBleu, TokenF1 or ExactMatch
         What has counted the rows.
     baseline_rows, *system_rows : (N, k) integers
         The statistics of each segment, ``metric.statistics(hypotheses, references)``, of the baseline and of each
@@ -491,11 +491,13 @@ def compare(
     Parameters
     ----------
     systems : dict of list of N strings, or of (N, T) integers, or of list of N integer arrays
-        The hypotheses of each system by its name, the baseline first.
+        The hypotheses of each system by its name, the baseline first. Where token ids have ``lengths`` or an
+        ``eos_id``, give a list of arrays without what lies beyond, or rows of ``metric.statistics`` to
+        :func:`paired_bootstrap` or :func:`paired_randomization`.
     references : list of N strings, or list of N lists of strings
         What the hypotheses are compared with, as in ``metric.statistics``.
-    metrics : dict of Bleu, Rouge or ErrorRate, optional
-        The metrics by the names that the table shows; ``{"BLEU": Bleu()}`` by default.
+    metrics : dict of metrics, optional
+        Any of :func:`bootstrap` by the names that the table shows; ``{"BLEU": Bleu()}`` by default.
     test : {"bootstrap", "randomization"}
         Which p-values: those of :func:`paired_bootstrap`, or of :func:`paired_randomization`.
     trials : int, optional

@@ -1,7 +1,8 @@
 """jiwer 4.0.0: word and character error rates, alignments and how they are shown.
 
 All names, argument orders and results are those of https://jitsi.github.io/jiwer/. The reference comes first, unlike in
-the rest of this package.
+the rest of this package. What differs on purpose: a string with half of a pair of surrogates, which is not a character,
+is refused, and a rate is always a float, where jiwer has integers for some that are whole.
 """
 
 from .alignment import collect_error_counts, visualize_alignment, visualize_error_counts

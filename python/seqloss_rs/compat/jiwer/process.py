@@ -3,7 +3,9 @@
 See https://jitsi.github.io/jiwer/reference/process/.
 """
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -117,7 +119,8 @@ def process_words(
     """
     references, hypotheses = _transformed(reference, hypothesis, reference_transform, hypothesis_transform)
     metric = error_rate.ErrorRate()
-    aligned = metric.align(hypotheses, references)
+    with _named():
+        aligned = metric.align(hypotheses, references)
     score = metric.from_statistics(aligned.statistics)
     chunks = [AlignmentChunk(error_rate.OPERATIONS[kind], *bounds) for kind, *bounds in aligned.chunks.tolist()]
     return WordOutput(
@@ -180,9 +183,24 @@ def score(
     for unit, (default, transforms) in _NATIVE.items():
         usual = reference_transform is hypothesis_transform is default and tuple(default.transforms) == transforms
         if usual and _are_alike(*texts):
-            return error_rate.ErrorRate(unit=unit).corpus(texts[1], texts[0])
+            with _named():
+                return error_rate.ErrorRate(unit=unit).corpus(texts[1], texts[0])
     references, hypotheses = _transformed(reference, hypothesis, reference_transform, hypothesis_transform)
-    return error_rate.ErrorRate().corpus(hypotheses, references)
+    with _named():
+        return error_rate.ErrorRate().corpus(hypotheses, references)
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """Give arguments the names that they have here."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(re.sub(r"^(hypothes|referenc)es\b", _singular, str(error))) from None
+
+
+def _singular(plural: re.Match[str]) -> str:
+    return {"hypothes": "hypothesis", "referenc": "reference"}[plural[1]]
 
 
 def _are_alike(references: Any, hypotheses: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...rouge import rouge_scores
+from .._strings import check_string
 from .scoring import BaseScorer, Score
 from .tokenizers import DefaultTokenizer
 
@@ -55,7 +56,7 @@ class RougeScorer(BaseScorer):
         ValueError
             If one of the types is unknown.
         """
-        return self.score_multi([target], prediction)
+        return self._scores(["target"], [target], prediction)
 
     def score_multi(self, targets: Sequence[str], prediction: str) -> dict[str, Score]:
         """Score a prediction against the target for which F is highest, the first of equals, for each type its own.
@@ -65,8 +66,14 @@ class RougeScorer(BaseScorer):
         ValueError
             If one of the types is unknown, or there is no target.
         """
+        targets = list(targets)
+        return self._scores([f"targets[{index}]" for index in range(len(targets))], targets, prediction)
+
+    def _scores(self, names: Sequence[str], targets: Sequence[str], prediction: str) -> dict[str, Score]:
         types, texts = list(self.rouge_types), [prediction, *targets]
         if type(self._tokenizer) is DefaultTokenizer:
+            for name, text in zip(("prediction", *names), texts, strict=True):
+                check_string(name, text)
             stem, whole, lines = self._tokenizer.use_stemmer, texts, texts
             if self._split_summaries and SUMMARY in types:
                 # A sentence is a line, whatever was in it.

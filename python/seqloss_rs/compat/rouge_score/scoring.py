@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["AggregateScore", "BaseScorer", "BootstrapAggregator", "Score"]
+__all__ = ["AggregateScore", "BaseScorer", "BootstrapAggregator", "Score", "fmeasure"]
 
 
 class Score(NamedTuple):
@@ -88,3 +88,16 @@ class BootstrapAggregator:
             means = np.array([rows[draw].mean(axis=0) for draw in draws])
             result[kind] = AggregateScore(*(type(scores[0])(*row) for row in np.percentile(means, bounds, axis=0)))
         return result
+
+
+def fmeasure(precision: float, recall: float) -> float:
+    """Return the harmonic mean of precision and recall; 0 for none of either.
+
+    Examples
+    --------
+    >>> from seqloss_rs.compat.rouge_score import scoring
+    >>> scoring.fmeasure(1.0, 0.5)
+    0.6666666666666666
+    """
+    both = precision + recall
+    return 2 * precision * recall / both if both > 0 else 0.0

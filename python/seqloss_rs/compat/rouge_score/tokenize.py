@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from ... import _native
+from .._strings import check_string
 
 __all__ = ["tokenize"]
 
@@ -26,6 +27,7 @@ def tokenize(text: str, stemmer: Any) -> list[str]:
     >>> tokenize.tokenize("The cat's café", None)
     ['the', 'cat', 's', 'caf']
     """
+    check_string("text", text)
     tokens: list[str] = _native.rouge_tokens(text, False)
     if not stemmer:
         return tokens

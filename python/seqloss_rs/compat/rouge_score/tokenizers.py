@@ -4,6 +4,7 @@ import abc
 from typing import Any
 
 from ... import _native
+from .._strings import check_string
 
 __all__ = ["DefaultTokenizer", "Tokenizer"]
 
@@ -36,5 +37,6 @@ class DefaultTokenizer(Tokenizer):
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text."""
+        check_string("text", text)
         tokens: list[str] = _native.rouge_tokens(text, self.use_stemmer)
         return tokens

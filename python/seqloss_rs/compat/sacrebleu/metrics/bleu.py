@@ -151,10 +151,14 @@ class BLEU(Metric[BLEUScore]):
             As the class takes them.
         """
         metric = _bleu(smooth_method, smooth_value, effective_order, max_ngram_order)
-        row = np.array([sys_len, ref_len, *correct, *total])
+        row = np.array([sys_len, ref_len, *correct[:max_ngram_order], *total[:max_ngram_order]])
         # Sums in float32 or float64, as long as they are counts.
         whole = row.astype(np.int64)
-        return _scored(metric, smooth_value, whole if (whole == row).all() else row)
+        score = _scored(metric, smooth_value, whole if (whole == row).all() else row)
+        # Longer n-grams that somebody has counted too are shown, and are not in the score.
+        score.counts = [*score.counts, *correct[max_ngram_order:]]
+        score.totals = [*score.totals, *total[max_ngram_order:]]
+        return score
 
     def sentence_score(self, hypothesis: str, references: Sequence[str | None]) -> BLEUScore:
         """Score one string; best with ``effective_order=True``.
@@ -177,10 +181,10 @@ class BLEU(Metric[BLEUScore]):
         return _bleu(
             self.smooth_method,
             self.smooth_value,
-            self.effective_order,
+            bool(self.effective_order),
             self.max_ngram_order,
             tokenize=tokenize,
-            lowercase=self.lowercase and native is not None,
+            lowercase=bool(self.lowercase) and native is not None,
         )
 
     def _preprocess(self) -> Callable[[str], str] | None:
@@ -198,7 +202,7 @@ class BLEU(Metric[BLEUScore]):
             smooth += f"[{default if self.smooth_value is None else self.smooth_value:.2f}]"
         return {
             "case": ("c", "lc" if self.lowercase else "mixed"),
-            "eff": ("e", self.effective_order),
+            "eff": ("e", bool(self.effective_order)),
             "tok": ("tok", self.tokenizer_signature),
             "smooth": ("s", smooth),
         }

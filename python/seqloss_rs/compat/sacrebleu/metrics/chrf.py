@@ -84,9 +84,9 @@ class CHRF(Metric[CHRFScore]):
             char_order=self.char_order,
             word_order=self.word_order,
             beta=self.beta,
-            lowercase=self.lowercase,
-            whitespace=self.whitespace,
-            eps_smoothing=self.eps_smoothing,
+            lowercase=bool(self.lowercase),
+            whitespace=bool(self.whitespace),
+            eps_smoothing=bool(self.eps_smoothing),
         )
 
     def _aggregate_and_compute(self, stats: NDArray[np.int64]) -> CHRFScore:
@@ -99,5 +99,5 @@ class CHRF(Metric[CHRFScore]):
             "eff": ("e", not self.eps_smoothing),
             "nc": ("nc", self.char_order),
             "nw": ("nw", self.word_order),
-            "space": ("s", self.whitespace),
+            "space": ("s", bool(self.whitespace)),
         }

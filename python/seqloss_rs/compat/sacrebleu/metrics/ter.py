@@ -76,10 +76,10 @@ class TER(Metric[TERScore]):
 
     def _metric(self) -> Ter:
         return Ter(
-            normalized=self.normalized,
-            no_punct=self.no_punct,
-            asian_support=self.asian_support,
-            case_sensitive=self.case_sensitive,
+            normalized=bool(self.normalized),
+            no_punct=bool(self.no_punct),
+            asian_support=bool(self.asian_support),
+            case_sensitive=bool(self.case_sensitive),
         )
 
     def _aggregate_and_compute(self, stats: NDArray[np.int64]) -> TERScore:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from .... import _native
+from ..._strings import check_string
 
 __all__ = ["BaseTokenizer", "NativeTokenizer"]
 
@@ -30,4 +31,5 @@ class NativeTokenizer(BaseTokenizer):
 
     def __call__(self, line: str) -> str:
         """Return the tokens of a string with spaces between them."""
+        check_string("line", line)
         return _native.tokenize(self._NAME, line)

@@ -1,6 +1,7 @@
 """The tokenizer of TER."""
 
 from .... import _native
+from ..._strings import check_string
 from .tokenizer_base import BaseTokenizer
 
 __all__ = ["TercomTokenizer"]
@@ -28,7 +29,7 @@ class TercomTokenizer(BaseTokenizer):
         asian_support: bool = False,
         case_sensitive: bool = False,
     ) -> None:
-        self._options = normalized, no_punct, asian_support, case_sensitive
+        self._options = bool(normalized), bool(no_punct), bool(asian_support), bool(case_sensitive)
 
     def signature(self) -> str:
         """Return the name that stands in signatures."""
@@ -36,4 +37,5 @@ class TercomTokenizer(BaseTokenizer):
 
     def __call__(self, sent: str) -> str:
         """Return the tokens of a string with spaces between them."""
+        check_string("sent", sent)
         return _native.tokenize_tercom(*self._options, sent)
