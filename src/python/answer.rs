@@ -12,7 +12,7 @@ use super::enter;
 use crate::error::{Error, subscript, tuple};
 use crate::float::{Element, Float};
 use crate::input::{Argument, Axes, Sequences, Structure, rows_like};
-use crate::loss::{Loss, Outputs, Stretch, Upstream, evaluate};
+use crate::loss::{AnyLoss, Outputs, Stretch, Upstream, evaluate};
 use crate::reduction::{Reduced, Reducer, Reduction};
 
 /// What `value_and_grad` adds to a call: (`grad_output`, `out`).
@@ -43,9 +43,9 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 
 /// Evaluates a loss and returns its value, or (value, gradient). `first` is the first argument, `others` the addresses of
 /// all other floats that are read.
-pub(super) fn answer<'py, L>(
+pub(super) fn answer<'py, E>(
     py: Python<'py>,
-    loss: &L,
+    loss: &dyn AnyLoss<E>,
     reducer: &Reducer,
     term: Term,
     request: &Request<'py>,
@@ -53,13 +53,12 @@ pub(super) fn answer<'py, L>(
     others: &[Range<usize>],
 ) -> PyResult<Bound<'py, PyAny>>
 where
-    L: Loss<Element: Plain, Scratch: Send>,
-    <L::Element as Element>::Float: Plain + numpy::Element,
+    E: Element<Float: Plain + numpy::Element> + Plain,
 {
     let sequences = loss.sequences();
     let structure = &sequences.structure;
     let inner = if term == Term::Number { sequences.inner() } else { &[] };
-    let float = || numpy::dtype::<<L::Element as Element>::Float>(py);
+    let float = || numpy::dtype::<E::Float>(py);
     let mut values = match reducer.reduction() {
         Reduction::None => Some(Results::new(py, &float(), structure, term, inner)?),
         _ => None,
@@ -91,7 +90,7 @@ where
         }
         (Reduced::Sequences(sums), _) => {
             let mut results = Results::new(py, &float(), structure, Term::Sequence, &[])?;
-            let numbers = results.arrays[0].numbers::<<L::Element as Element>::Float>();
+            let numbers = results.arrays[0].numbers::<E::Float>();
             for (number, sum) in numbers.iter_mut().zip(sums) {
                 *number = Float::from_f64(sum);
             }
