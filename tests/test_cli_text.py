@@ -20,7 +20,7 @@ from sacrebleu.significance import PairedTest
 from seqloss_rs.cli import main
 from seqloss_rs.cli.metrics import METRICS, text_loss
 from seqloss_rs.cli.options import options_of
-from seqloss_rs.cli.words import aligned
+from seqloss_rs.cli.words import aligned, units
 from test_report import HOSTILE, check_page
 
 Jsonable = dict[str, Any]
@@ -647,8 +647,14 @@ def test_a_report_shows_words_side_by_side_worst_first(program: Program, tmp_pat
     assert program("report", lines, "-o", report).status == 0
     page = check_page(report)
     page.has(
-        "WER, chrF, BLEU loss", "Distribution of the loss", "Worst samples", "reference, hypothesis", "substituted"
+        "WER loss",
+        "Loss: word error rate of each text.",
+        "Distribution of the loss",
+        "Worst samples",
+        "reference, hypothesis",
+        "substituted",
     )
+    page.has("WER|case:mixed|punct:yes|unit:word", "BLEU|case:mixed|eff:no|tok:13a|smooth:exp")
     content = report.read_text("utf-8")
     assert '<div title="substituted"><mark>the</mark><mark>a</mark></div>' in content
     assert '<div title="added"><ins>two</ins></div>' in content
@@ -657,7 +663,7 @@ def test_a_report_shows_words_side_by_side_worst_first(program: Program, tmp_pat
     order = [content.index(word) for word in ("<mark>wrong", "<ins>two", "<div>cat", "<div>same")]
     assert order == sorted(order)
     assert program("report", lines, "-o", report, "--by", "chrf", "--worst", "1").status == 0
-    check_page(report).has("chrF loss")
+    check_page(report).has("chrF loss", "Loss: 1 − chrF/100 of each sentence.")
     outcome = program("report", lines, "-o", report, "--by", "ter")
     assert outcome.status == 1
     assert "line 1: field 'ter': expected a score by ter" in outcome.err
@@ -695,3 +701,46 @@ def test_the_closest_reference_is_shown_beside_the_words() -> None:
     assert '<div title="left out"><del>d</del></div>' in content
     place, content = aligned([], [["a"], []])
     assert (place, content) == (1, '<div class="words"></div>')
+
+
+def test_what_differs_is_shown_of_a_long_pair() -> None:
+    words = [f"w{number}" for number in range(500)]
+    _, content = aligned([*words[:300], "x", *words[301:]], [words])
+    assert "<mark>w300</mark><mark>x</mark>" in content
+    assert "… 292 the same …" in content
+    assert "… 191 the same<" in content
+    assert content.count('class="kept"') == 16
+    _, content = aligned(words, [words])
+    assert content.count('class="kept"') == 200
+    assert "… 300 the same<" in content
+    _, content = aligned(words, [words[::-1]])
+    assert content.count('class="kept"') + content.count("title=") == 200
+    assert " more<" in content
+
+
+def test_letters_of_scripts_without_spaces_are_aligned() -> None:
+    assert units("今天天气 好ok ภาษา ที่ のです。") == [*"今天天气好", "ok", *"ภาษา", "ที่", *"のです", "。"]
+    assert units("a b", by_letters=True) == ["a", " ", "b"]
+    _, content = aligned(units("今天天气很好"), [units("今天天气真好")])
+    assert content.count('class="kept"') == 5
+    assert "<mark>真</mark><mark>很</mark>" in content
+    _, content = aligned(units("a b", by_letters=True), [units("a c", by_letters=True)])
+    assert '<div class="kept"><div>␣</div><div>␣</div></div>' in content
+
+
+def test_a_report_aligns_what_is_compared(program: Program, tmp_path: Path) -> None:
+    _, content = aligned(["a\x01b", "\ud800"], [["a\\x01b", "\ud800"]])
+    assert '<div title="substituted"><mark>a\\x01b</mark><mark>a\\x01b</mark></div>' in content
+    assert content.count('class="kept"') == 1
+    row: Jsonable = {"hypothesis": ["a", "dog"], "reference": ["a", "cat"]}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row))
+    lines, report = tmp_path / "lines.jsonl", tmp_path / "report.html"
+    assert program("score", "wer", tmp_path / "data.jsonl", "-o", lines).status == 0
+    assert program("report", lines, "-o", report).status == 0
+    assert "<mark>cat</mark><mark>dog</mark>" in report.read_text("utf-8")
+    row = {"hypothesis": "the cat", "reference": "the cut"}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row))
+    assert program("score", "cer", tmp_path / "data.jsonl", "-o", lines).status == 0
+    assert program("report", lines, "-o", report).status == 0
+    check_page(report).has("CER loss", "Loss: character error rate of each text.")
+    assert "<mark>u</mark><mark>a</mark>" in report.read_text("utf-8")

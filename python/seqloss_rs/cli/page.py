@@ -24,10 +24,10 @@ from .emissions import Emission, Line, find_data, read_emissions
 from .errors import CommandError
 from .loss import Loss
 from .losses import LOSSES
-from .metrics import METRICS, TextLoss, is_metrics, text_loss
+from .metrics import METRICS, TextLoss, TextMetric, is_metrics, text_loss
 from .names import shown
 from .summary import exact_sum
-from .words import aligned, escape
+from .words import aligned, escape, units
 
 __all__ = ["Line", "Scores", "page"]
 
@@ -54,6 +54,13 @@ class Scores:
         if is_metrics(function):
             return text_loss(function)
         return next((loss for loss in (*LOSSES.values(), ALIGNMENT) if loss.function == function), None)
+
+    @property
+    def metric(self) -> TextMetric | None:
+        """The metric of texts that the loss is of, if it is of one."""
+        if isinstance(self.loss, TextLoss):
+            return self.loss.metrics[0] if self.by is None else METRICS[self.by]
+        return None
 
     @property
     def metrics(self) -> list[str]:
@@ -129,13 +136,15 @@ def page(scores: Scores, worst: int, emissions: int, data: Sequence[str]) -> str
         Where the data files are now, if not where the lines say.
     """
     title = scores.loss.title if scores.loss is not None else None
-    heading = "Losses" if title is None else f"{title if scores.by is None else METRICS[scores.by].title} loss"
+    title = title if scores.metric is None else scores.metric.title
+    heading = "Losses" if title is None else f"{title} loss"
     parts = [
         f"<h1>{escape(heading)}</h1>",
         f'<p class="muted">{escape(shown(scores.path))}</p>',
+        _metrics(scores),
         _facts(scores),
         _pictures(scores),
-        _table(scores.worst[:worst], scores.metrics),
+        _table(scores.worst[:worst], scores),
         _emissions(scores, emissions, data),
         f"<footer>seqloss {escape(seqloss_rs.__version__)}</footer>",
     ]
@@ -156,6 +165,24 @@ def page(scores: Scores, worst: int, emissions: int, data: Sequence[str]) -> str
 </body>
 </html>
 """
+
+
+def _metrics(scores: Scores) -> str:
+    """Say what the loss of texts is, and what their scores were computed with."""
+    if scores.metric is None or not isinstance(scores.loss, TextLoss):
+        return ""
+    signatures = []
+    options = scores.worst[0].get("options", {}) if scores.worst else {}
+    for metric in scores.loss.metrics:
+        try:
+            name, _, *settings = scores.loss.make(metric, options).signature().split("|")
+        except (TypeError, ValueError):
+            # Somebody has changed the lines.
+            continue
+        # How many references there are, and which version has scored, the lines do not say.
+        signatures.append("|".join([name, *settings[:-1]]))
+    items = "".join(f"<div>{escape(signature)}</div>" for signature in signatures)
+    return f'<p>Loss: {escape(scores.metric.help)}.</p><div class="muted">{items}</div>'
 
 
 def _facts(scores: Scores) -> str:
@@ -218,9 +245,11 @@ def _pictures(scores: Scores) -> str:
 # ---- worst samples -------------------------------------------------------------------------------------------------
 
 
-def _table(worst: Sequence[Line], metrics: Sequence[str]) -> str:
+def _table(worst: Sequence[Line], scores: Scores) -> str:
     if not worst:
         return ""
+    metrics = scores.metrics
+    by_letters = scores.metric is not None and scores.metric.fixed.get("unit") == "char"
     has_length = any("length" in line for line in worst)
     has_text = any(_pair(line) is not None for line in worst)
     names = [("sample", "number"), ("loss", "number")]
@@ -236,7 +265,7 @@ def _table(worst: Sequence[Line], metrics: Sequence[str]) -> str:
         place = shown(str(line.get("system", line.get("file", ""))))
         cells.append(("place", f"{escape(_shortened(place))}, {escape(line.get('record', ''))}"))
         if has_text:
-            cells.append(("texts", _said(line)))
+            cells.append(("texts", _said(line, by_letters)))
         name = f'<th scope="row" class="number">{escape(line.get("index", ""))}</th>'
         rows.append("<tr>" + name + "".join(f'<td class="{kind}">{content}</td>' for kind, content in cells) + "</tr>")
     remark = REMARKS["target" if any("target" in line for line in worst) else "reference"] if has_text else ""
@@ -263,6 +292,8 @@ def _written(loss: float) -> str:
 
 
 LONGEST = 600
+# Of longer texts the beginning is aligned.
+LONGEST_COMPARED = 10_000
 
 
 def _shortened(text: str) -> str:
@@ -275,26 +306,31 @@ def _pair(line: Line) -> tuple[str | None, list[str]] | None:
     targets = line.get("target", line.get("reference", line.get("references")))
     if text is None and targets is None:
         return None
-    several = targets if isinstance(targets, list) and not all(isinstance(item, int) for item in targets) else [targets]
+    is_one = "target" not in line and "reference" in line
+    several = [targets]
+    if isinstance(targets, list) and not is_one and not all(isinstance(item, int) for item in targets):
+        several = targets
     return (None if text is None else _plain(text)), [_plain(target) for target in several if target is not None][:4]
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, list) and all(isinstance(item, int) for item in value):
+    if isinstance(value, list) and all(isinstance(item, (int, str)) for item in value):
         value = " ".join(map(str, value))
-    return _shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:LONGEST_COMPARED]
 
 
-def _said(line: Line) -> str:
+def _said(line: Line, by_letters: bool = False) -> str:
     pair = _pair(line)
     if pair is None:
         return ""
     text, targets = pair
     if text is not None and targets and "text" not in line and "target" not in line:
-        place, content = aligned(text.split(), [target.split() for target in targets])
-        others = [escape(target) for number, target in enumerate(targets) if number != place]
+        place, content = aligned(units(text, by_letters), [units(target, by_letters) for target in targets])
+        others = [escape(_shortened(target)) for number, target in enumerate(targets) if number != place]
         rows = [("reference, hypothesis", content), *(("reference", other) for other in others)]
     else:
+        text, targets = None if text is None else _shortened(text), [_shortened(target) for target in targets]
         rows = [("target" if "target" in line else "reference", escape(target)) for target in targets]
         if text is not None:
             name = "decoded" if "text" in line else "hypothesis"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 import seqloss_rs
 
-__all__ = ["STYLE", "aligned", "escape"]
+from .names import shortened
+
+__all__ = ["STYLE", "aligned", "escape", "units"]
 
 STYLE = """
 .words { display: flex; flex-wrap: wrap; gap: .35rem .55rem; font-family: var(--mono); font-size: .88rem; }
@@ -22,6 +27,16 @@ STYLE = """
 .words .kept { color: var(--muted); }
 """
 MOST_WORDS = 200
+# How many words are shown on each side of one that differs, where there are too many.
+AROUND = 8
+LONGEST = 120
+# A letter of Thai, Lao, Burmese, Khmer, Chinese or Japanese with the marks on it, or a run of others.
+LETTERS = (
+    r"\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e80-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u1000-\u102a\u1780-\u17b3"
+    r"\u3005-\u3007\u3041-\u3096\u309d-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+MARKS = r"\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3\u3099\u309a"
+SPACELESS = re.compile(f"[{LETTERS}][{MARKS}]*|[^{LETTERS}]+")
 
 
 def escape(text: object) -> str:
@@ -30,8 +45,17 @@ def escape(text: object) -> str:
     return html.escape(shown)
 
 
+def units(text: str, by_letters: bool = False) -> list[str]:
+    """Cut a text into words, and letters where a script has no spaces; or into letters throughout."""
+    if by_letters:
+        return list(text)
+    return [unit for word in text.split() for unit in SPACELESS.findall(word)]
+
+
 def aligned(hypothesis: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[int, str]:
     """Return which reference is the closest, and each of its words above the word that takes its place.
+
+    Of many words those around what differs are shown.
 
     Parameters
     ----------
@@ -40,28 +64,54 @@ def aligned(hypothesis: Sequence[str], references: Sequence[Sequence[str]]) -> t
     references : sequence of sequences of str
         The words of each, one at least.
     """
-    # Escaped first: what is aligned has to be valid text, and half of a surrogate pair is none.
-    said, meant = [escape(word) for word in hypothesis], [[escape(word) for word in words] for words in references]
+    # As numbers: half of a surrogate pair may be among the words, and control characters are shown as other words.
+    numbers: dict[str, int] = {}
+    said, *meant = (
+        np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
+        for words in (hypothesis, *references)
+    )
     alignment = seqloss_rs.ErrorRate().align([said], [meant])
     place = int(alignment.references[0])
-    cells = [
-        _cell(*pair)
+    pairs = [
+        pair
         for chunk in alignment[0]
         for pair in itertools.zip_longest(
-            said[chunk.hypothesis_start : chunk.hypothesis_end],
-            meant[place][chunk.reference_start : chunk.reference_end],
+            hypothesis[chunk.hypothesis_start : chunk.hypothesis_end],
+            references[place][chunk.reference_start : chunk.reference_end],
         )
     ]
-    more = f"<div>… {len(cells) - MOST_WORDS} more</div>" if len(cells) > MOST_WORDS else ""
-    return place, f'<div class="words">{"".join(cells[:MOST_WORDS])}{more}</div>'
+    return place, f'<div class="words">{"".join(_cells(pairs))}</div>'
+
+
+def _cells(pairs: Sequence[tuple[str | None, str | None]]) -> Iterator[str]:
+    """Yield the cells, or of many those around what differs and how many there are between."""
+    shown = range(len(pairs))
+    if len(pairs) > MOST_WORDS:
+        near = np.zeros(len(pairs), dtype=bool)
+        for place in (place for place, (said, meant) in enumerate(pairs) if said != meant):
+            near[max(place - AROUND, 0) : place + AROUND + 1] = True
+        shown = np.flatnonzero(near)[:MOST_WORDS].tolist() or range(MOST_WORDS)
+    last = -1
+    for place in shown:
+        if place > last + 1:
+            yield f"<div>… {place - last - 1} the same …</div>"
+        yield _cell(*pairs[place])
+        last = place
+    if last + 1 < len(pairs):
+        is_same = all(said == meant for said, meant in pairs[last + 1 :])
+        yield f"<div>… {len(pairs) - last - 1} {'the same' if is_same else 'more'}</div>"
 
 
 def _cell(said: str | None, meant: str | None) -> str:
     """Return a word of the hypothesis below the one of the reference that it stands for, where both are there."""
+    is_same = said == meant
+    said, meant = (
+        None if word is None else escape(shortened(word.replace(" ", "␣"), LONGEST)) for word in (said, meant)
+    )
     if meant is None:
         return f'<div title="added"><ins>{said}</ins></div>'
     if said is None:
         return f'<div title="left out"><del>{meant}</del></div>'
-    if said == meant:
+    if is_same:
         return f'<div class="kept"><div>{meant}</div><div>{said}</div></div>'
     return f'<div title="substituted"><mark>{meant}</mark><mark>{said}</mark></div>'

@@ -8,7 +8,7 @@ scores to 1e-12 of themselves: a perfect BLEU is 100.0 where sacrebleu says 100.
 * A segment without any reference, whose streams all have None for it, is an error from the start.
 * The ``smooth_value`` of floor is in [0, 1], and that of add-k is at least 0.
 * A string with half of a pair of surrogates, which is not a character, is an error.
-* ``SACREBLEU_SEED=0`` is the seed 0, and signatures say ``seed:0``.
+* ``SACREBLEU_SEED=0`` begins at 0 everywhere; for the trials of ``PairedTest`` sacrebleu takes it for no seed at all.
 * Resamples are scored from exact integers, not from sums in float32, so means and intervals differ by up to 1e-6 of
   themselves.
 * An add-k of BLEU does not change the lists that ``BLEU.compute_bleu`` is given.
