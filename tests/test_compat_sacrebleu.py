@@ -425,6 +425,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: WRONG.BLEU(smooth_method="floor", smooth_value=2), ValueError, "smooth_value is 2, expected a number of"),
     (lambda: WRONG.tokenizers.TOKENIZERS["13a"]()("a\ud83d."), ValueError, "line holds a lone surrogate"),
     (lambda: WRONG.tokenizers.TOKENIZERS["13a"]()(None), TypeError, "line has type NoneType, expected a string"),
+    (lambda: WRONG.corpus_bleu(B, [B, ["a", "\ud83d"]]), ValueError, "a reference of segment 1 holds a lone surrogate"),
     (lambda: WRONG.BLEU(max_ngram_order=0), ValueError, "max_ngram_order is 0, "),
     (lambda: WRONG.corpus_ter(A, None), RuntimeError, "references is None, but the metric was made without"),
     (lambda: WRONG.sentence_chrf(A, A), TypeError, "hypothesis is a list, expected a string"),

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -272,7 +273,12 @@ class Metric(ABC, Generic[AnyScore]):
             )
         if (preprocess := self._preprocess()) is not None:
             hypotheses = [preprocess(text) for text in hypotheses]
-        return self._metric().statistics(list(hypotheses), segments)
+        try:
+            return self._metric().statistics(list(hypotheses), segments)
+        except ValueError as error:
+            # Streams are the other way round here, and a missing reference is counted.
+            message = re.sub(r"^references\[(\d+)\]\[\d+\]", r"a reference of segment \1", str(error))
+            raise ValueError(message) from None
 
 
 def _check(name: str, place: str, texts: object, kinds: tuple[type, ...]) -> None:
