@@ -127,7 +127,7 @@ class NltkBleu(_Metric[NltkBleuScore]):
     Parameters
     ----------
     weights : sequence of float
-        What the logarithm of the precision of each order counts for: 1 to 31 of them, kept as a tuple.
+        What the logarithm of the precision of each order counts for: 1 to 32 of them, kept as a tuple.
     method : int
         The smoothing, 0..7: none; add epsilon to counts of 0; add one to orders above 1; halve for each order without a
         match (NIST); the same by the length; average with the neighbouring orders; interpolate with a prior; 4 and then
@@ -187,9 +187,6 @@ class NltkBleu(_Metric[NltkBleuScore]):
 def _weights(weights: Any) -> tuple[float, ...]:
     try:
         # Adding refuses text, which float() would read.
-        numbers = tuple(float(0.0 + weight) for weight in weights)
+        return tuple(float(0.0 + weight) for weight in weights)
     except TypeError:
         raise TypeError(f"weights is {weights!r}, expected a sequence of numbers, one for each order") from None
-    if len(numbers) > 31:
-        raise ValueError(f"weights has length {len(numbers)}, expected at most 31")
-    return numbers
