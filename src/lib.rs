@@ -19,9 +19,9 @@
 //! | [`reduction`] | none, sequence, sum, mean: one meaning for all losses |
 //! | [`mod@loss`] | what a loss is (`trait Loss`), and `evaluate`: pieces on the pool, their terms in exact sums |
 //! | `trellis` | the sum over all paths of an alignment, and the posterior of every state |
+//! | [`text`] | from strings or token ids to statistics that add up, and from statistics to scores |
 //! | [`losses`] | what is computed: one file a loss |
 //! | [`decoding`] | from the scores of frames to labels |
-//! | [`text`] | from strings or token ids to statistics that add up, and from statistics to scores |
 //! | `python` | the border: nothing outside of it knows that Python exists |
 //!
 //! # The road of one array

@@ -14,9 +14,9 @@ const ORDER: [&str; 13] = [
     "reduction",
     "loss",
     "trellis",
+    "text",
     "losses",
     "decoding",
-    "text",
     "python",
 ];
 

@@ -10,6 +10,9 @@
 //! | bag of n-grams | min(S, c) | never less, by Jensen's inequality (Shao et al., 2020, <https://arxiv.org/abs/1911.09320>) |
 //! | Zhukov and Kretov | Σⱼ M(j) min(1, c / (1 + S − M(j))) | no bound in general (2017, <https://arxiv.org/abs/1709.05041>) |
 //!
+//! A loss ℓ of the matches m(g) has ∂ℓ/∂P(t, v) = Σ ∂ℓ/∂m(g) ∂m(g)/∂M(j) M(j) / P(t, v) over all g and j with v = g at t, where
+//! the product of the other factors takes the place of the quotient.
+//!
 //! # The exact expectation
 //!
 //! An n-gram that does not overlap itself (no proper beginning of it is its end, as of all that are one token) needs

@@ -14,7 +14,9 @@
 //!
 //! ℓₙ = −meanⱼ Σᵢ wᵢⱼ A(i, j)        A(i, j) = 1/n Σₖ max(ln P(i + k, yⱼ₊ₖ), −20)        wᵢⱼ = softmaxᵢ (A(i, j) / τ)
 //!
-//! The authors add Gumbel noise to A in the softmax; this is the form without it.
+//! The authors add Gumbel noise to A in the softmax; this is the form without it. Its slopes are
+//!
+//! ∂ℓ/∂A(i, j) = −meanⱼ wᵢⱼ (1 + (A(i, j) − Σₖ wₖⱼ A(k, j)) / τ)        ∂ℓ/∂P = ∂ℓ/∂A / (n P), or 0 below the least logarithm
 
 use super::expected_matches::Columns;
 use crate::error::Error;
