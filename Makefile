@@ -66,7 +66,7 @@ build: $(VENV)/base ## Build the extension into .venv, optimised
 
 .PHONY: wheel
 wheel: $(VENV)/base ## Build a wheel into target/wheels
-	$(VENV)/bin/maturin build --release
+	$(VENV)/bin/maturin build --release --compression-level 9
 
 .PHONY: venv
 venv: $(VENV)/tools ## Make .venv with all the tools
