@@ -50,6 +50,8 @@ struct Pool {
     busy: AtomicBool,
     /// How many threads are at work, or wait for it with open eyes.
     awake: AtomicUsize,
+    /// Counts while they wait.
+    beats: AtomicUsize,
     /// When work came last, in microseconds.
     asked: AtomicU64,
 }
@@ -57,8 +59,11 @@ struct Pool {
 impl Pool {
     /// Whether work like this pays for help: the threads are awake, or it is large.
     fn pays(&'static self, work: usize) -> bool {
-        if work >= SMALL_WORK || self.awake.load(Ordering::Relaxed) == self.threads.current_num_threads() {
+        if work >= SMALL_WORK {
             return true;
+        }
+        if self.awake.load(Ordering::Relaxed) == self.threads.current_num_threads() {
+            return self.beats();
         }
         // Small calls that follow one another closely will have help when the threads have woken up.
         let now = EPOCH.get_or_init(Instant::now).elapsed().as_micros() as u64;
@@ -69,6 +74,16 @@ impl Pool {
         false
     }
 
+    /// Whether a thread that is awake is running, too. Somebody else may have its processor, and whoever hands it work waits
+    /// until it is back: 70 µs for work of 36 beside another library whose threads wait.
+    fn beats(&self) -> bool {
+        let before = self.beats.load(Ordering::Relaxed);
+        (0..64).any(|_| {
+            std::hint::spin_loop();
+            self.beats.load(Ordering::Relaxed) != before
+        })
+    }
+
     /// Has all threads wait for more work for a while.
     fn linger(&'static self) {
         let threads = self.threads.current_num_threads();
@@ -77,6 +92,7 @@ impl Pool {
             self.threads.spawn(|| {
                 let mut since = Instant::now();
                 while since.elapsed() < LINGER {
+                    self.beats.fetch_add(1, Ordering::Relaxed);
                     match self.threads.yield_now() {
                         Some(Yield::Executed) => since = Instant::now(),
                         _ => std::thread::yield_now(),
@@ -399,7 +415,9 @@ fn pool(threads: usize) -> Option<Held> {
     let name = |i| format!("seqloss-{i}");
     let make = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
     let pool = cell
-        .get_or_init(|| Some(Pool { threads: make()?, busy: false.into(), awake: 0.into(), asked: 0.into() }))
+        .get_or_init(|| {
+            Some(Pool { threads: make()?, busy: false.into(), awake: 0.into(), beats: 0.into(), asked: 0.into() })
+        })
         .as_ref()?;
     (!pool.busy.swap(true, Ordering::Acquire)).then(|| Held(pool))
 }
