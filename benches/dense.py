@@ -506,7 +506,7 @@ def small_shapes(seconds: float) -> Table:
                         calls = comparison.of(kind, threads)
                         check(problem, calls)
                         # The threads of one library go on waiting for work when the other's turn has come.
-                        often = max(1, round(0.01 / fastest({OURS: calls.timed[OURS]}, 0.01)[OURS]))
+                        often = max(1, round(0.03 / fastest({OURS: calls.timed[OURS]}, 0.01)[OURS]))
                         pair = {who: repeated(calls.timed[who], often) for who in (OURS, TORCH)}
                         taken = fastest(pair, seconds)
                         ratios.append(taken[TORCH] / taken[OURS])
