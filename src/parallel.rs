@@ -1,7 +1,7 @@
 //! Threads: how many, which pool, what happens after a fork, and how work is stopped. The only file that names rayon.
 //!
 //! The thread that calls works too, so a pool has one thread fewer than were asked for, and where none can be started
-//! the caller does everything. Small work never leaves the caller's thread.
+//! the caller does everything. Small work leaves the caller's thread only where other threads are awake.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ struct Pool {
     awake: AtomicUsize,
     /// Counts while they wait.
     beats: AtomicUsize,
-    /// When work came last, in microseconds.
+    /// When small work came last that nobody was awake for, in microseconds since [`EPOCH`]; 0 for never.
     asked: AtomicU64,
 }
 
@@ -108,6 +108,7 @@ impl Pool {
     }
 }
 
+/// Any time before the first that is told from it.
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 /// A pool that is held by one caller.

@@ -1,4 +1,4 @@
-"""What has made ports of sacrebleu's BLEU go wrong, each by name, against sacrebleu 2.6.0 itself."""
+"""What has made ports of BLEU and ROUGE go wrong, each by name, against sacrebleu 2.6.0 and rouge-score 0.1.2."""
 
 import itertools
 import math
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import seqloss_rs
+from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]  # it has no stubs
 from sacrebleu.metrics.bleu import BLEU
 from seqloss_rs import Bleu, ErrorRate, Rouge, bleu_loss, rouge_loss
 
@@ -244,3 +245,40 @@ def test_pairs_of_nothing() -> None:
     assert same("a b", [""]).score == 0
     assert seqloss_rs.Bleu().statistics([], []).shape == (0, 10)
     assert Rouge(multiple_references="mean").statistics([], []).shape == (0, 3)
+
+
+# --- ROUGE ---
+
+
+def same_rouge(target: str, prediction: str, variant: Any, *, stem: bool = False) -> Any:
+    """Precision, recall and F of one pair, after a comparison with those of the original."""
+    found = seqloss_rs.rouge_scores([prediction], [target], variants=[variant], stem=stem)[variant][0]
+    expected = RougeScorer([variant], use_stemmer=stem).score(target, prediction)[variant]
+    np.testing.assert_array_equal(found, [expected.precision, expected.recall, expected.fmeasure])
+    return expected
+
+
+def test_rouge_stems_words_of_more_than_three_letters() -> None:
+    assert same_rouge("his gas cats", "hi ga cat", "rouge1", stem=True).fmeasure == 1 / 3
+
+
+def test_rouge_takes_the_target_first() -> None:
+    expected = same_rouge("a b c d", "a b", "rouge1")
+    assert (expected.precision, expected.recall) == (1.0, 0.5)
+
+
+def test_f_is_rounded_as_twice_precision_times_recall() -> None:
+    """2 p r / (p + r) rounds otherwise than 2 / (1 / p + 1 / r), or than the quotient of the counts."""
+    for shared, of_target, of_prediction in itertools.product(range(1, 9), range(9, 24), range(9, 24)):
+        words = [f"s{word}" for word in range(shared)]
+        target = " ".join(words + [f"t{word}" for word in range(of_target - shared)])
+        prediction = " ".join(words + [f"p{word}" for word in range(of_prediction - shared)])
+        same_rouge(target, prediction, "rouge1")
+
+
+def test_lsum_passes_over_empty_lines_only() -> None:
+    """A line of spaces or of signs is a sentence without words, and one that is empty is none."""
+    for target, prediction in itertools.product(
+        ["a b\n\nc d", "a b\n \nc d", "\n\na b c d\n", "...\na b", ""], repeat=2
+    ):
+        same_rouge(target, prediction, "rougeLsum")

@@ -1,6 +1,7 @@
 //! Texts over the border: lists of tokens and token ids are copied once, while the GIL is held; then all work is on the copy.
 //!
-//! Strings stay where they are, as nothing changes them, to be cut into tokens by a metric. Tokens that come cut are numbered here, and are ids from then on.
+//! Strings stay where they are, as nothing changes them, to be cut into tokens by a metric. Tokens that come cut are
+//! numbered here, and are ids from then on.
 
 use std::sync::Arc;
 
