@@ -17,17 +17,11 @@ use crate::input::{AnyRows, Rows, Sequences, reserve, zeros};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::{Measure, Measures, Reduced, Reducer, Reduction};
 
-/// A loss with its checked inputs.
-pub trait Loss: Sync {
-    /// What the first argument holds.
-    type Element: Element;
-    /// What a thread keeps between the pieces that it computes.
-    type Scratch;
-
+/// A loss with its checked inputs. What surrounds it knows it as `dyn Loss<E>`, and so is compiled once for each type of
+/// element and not once for each loss.
+pub trait Loss<E: Element>: Sync {
     /// The first argument.
-    fn sequences(&self) -> &Sequences<'_, Self::Element>;
-    /// A fresh scratch.
-    fn scratch(&self) -> Result<Self::Scratch, Error>;
+    fn sequences(&self) -> &Sequences<'_, E>;
     /// The valid terms of a sequence.
     fn terms(&self, sequence: usize) -> usize;
     /// How many terms a piece has at most.
@@ -46,79 +40,12 @@ pub trait Loss: Sync {
     fn parts(&self) -> usize {
         1
     }
-    /// Computes the terms of a piece and hands each to [`Piece::term`], or sums of blocks of them to [`Piece::add`].
-    fn run(
-        &self,
-        piece: &mut Piece<'_, Self::Element>,
-        scratch: &mut Self::Scratch,
-        ticker: &Ticker<'_>,
-    ) -> Result<(), Error>;
-}
-
-/// A loss as [`evaluate`] knows it: one type for all that have the same elements, so that everything around them is compiled
-/// once for each type of element, and not for each loss (the wheel is 5 % smaller for it).
-pub trait AnyLoss<E: Element>: Sync {
-    /// [`Loss::sequences`]
-    fn sequences(&self) -> &Sequences<'_, E>;
-    /// [`Loss::terms`]
-    fn terms(&self, sequence: usize) -> usize;
-    /// [`Loss::grain`]
-    fn grain(&self) -> usize;
-    /// [`Loss::stretch`]
-    fn stretch(&self, sequence: usize) -> usize;
-    /// [`Loss::measure`]
-    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure;
-    /// [`Loss::cost`]
-    fn cost(&self, sequence: usize) -> usize;
-    /// [`Loss::work`]
-    fn work(&self) -> usize;
-    /// [`Loss::parts`]
-    fn parts(&self) -> usize;
-    /// [`Loss::run`] with a scratch of its own.
+    /// What a thread computes pieces with; what it needs besides is kept between them.
     fn worker(&self) -> Result<Worker<'_, E>, Error>;
 }
 
-/// Computes one piece after another.
+/// Computes the terms of a piece and hands each to [`Piece::term`], or sums of blocks of them to [`Piece::add`].
 pub type Worker<'a, E> = Box<dyn FnMut(&mut Piece<'_, E>, &Ticker<'_>) -> Result<(), Error> + 'a>;
-
-impl<L: Loss> AnyLoss<L::Element> for L {
-    fn sequences(&self) -> &Sequences<'_, L::Element> {
-        Loss::sequences(self)
-    }
-
-    fn terms(&self, sequence: usize) -> usize {
-        Loss::terms(self, sequence)
-    }
-
-    fn grain(&self) -> usize {
-        Loss::grain(self)
-    }
-
-    fn stretch(&self, sequence: usize) -> usize {
-        Loss::stretch(self, sequence)
-    }
-
-    fn measure(&self, sequence: usize, weight: &mut Exact) -> Measure {
-        Loss::measure(self, sequence, weight)
-    }
-
-    fn cost(&self, sequence: usize) -> usize {
-        Loss::cost(self, sequence)
-    }
-
-    fn work(&self) -> usize {
-        Loss::work(self)
-    }
-
-    fn parts(&self) -> usize {
-        Loss::parts(self)
-    }
-
-    fn worker(&self) -> Result<Worker<'_, L::Element>, Error> {
-        let mut scratch = self.scratch()?;
-        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
-    }
-}
 
 /// A run of terms of one sequence.
 pub struct Piece<'a, E: Element> {
@@ -407,7 +334,7 @@ pub struct Outputs<'a, E: Element> {
 
 /// Evaluates a loss, on as many threads as pay.
 pub fn evaluate<E: Element>(
-    loss: &dyn AnyLoss<E>,
+    loss: &dyn Loss<E>,
     reducer: &Reducer,
     outputs: Outputs<'_, E>,
     watch: &Watch<'_>,
@@ -483,7 +410,7 @@ struct Part<'a> {
 }
 
 impl Sums {
-    fn new<E: Element>(loss: &dyn AnyLoss<E>, reducer: &Reducer) -> Result<Self, Error> {
+    fn new<E: Element>(loss: &dyn Loss<E>, reducer: &Reducer) -> Result<Self, Error> {
         if reducer.reduction() == Reduction::None {
             return Ok(Self::Nothing);
         }
@@ -581,7 +508,7 @@ impl<'out, E: Element> Written<'_, 'out, E> {
 
 /// Cuts sequences, and all that is written for them, into pieces.
 struct Cutter<'a, E> {
-    loss: &'a dyn AnyLoss<E>,
+    loss: &'a dyn Loss<E>,
     factors: &'a [f64],
     share: &'a (dyn Fn(usize) -> f64 + Sync),
     upstream: &'a Upstream<'a>,

@@ -42,11 +42,11 @@ impl Random {
 }
 
 /// The losses of all sequences, and the gradient of their sum; both as float64.
-fn value_and_gradient<L: Loss>(loss: &L) -> (Vec<f64>, Vec<f64>) {
+fn value_and_gradient<E: Element>(loss: &dyn Loss<E>) -> (Vec<f64>, Vec<f64>) {
     let reducer = Reducer::new("sequence", NUMERIC, None).unwrap();
     let sequences = loss.sequences();
     let size = sequences.structure.steps.first().copied().unwrap_or(0) * sequences.width;
-    let mut gradient = vec![<L::Element as Default>::default(); size * sequences.len()];
+    let mut gradient = vec![E::default(); size * sequences.len()];
     let stretches = match size {
         0 => (0..sequences.len()).map(|_| Stretch::Contiguous(&mut [][..])).collect(),
         _ => gradient.chunks_mut(size).map(Stretch::Contiguous).collect(),
@@ -60,9 +60,9 @@ fn value_and_gradient<L: Loss>(loss: &L) -> (Vec<f64>, Vec<f64>) {
     for (value, alone) in values.iter().zip(&alone) {
         assert!(is_close(*value, *alone, 1e-14), "{value} with the gradient, {alone} without");
     }
-    let view = |number: &L::Element| -> f64 {
-        let mut scratch = [<L::Element as Element>::Float::default()];
-        L::Element::view(std::slice::from_ref(number), &mut scratch)[0].to_f64()
+    let view = |number: &E| -> f64 {
+        let mut scratch = [<E as Element>::Float::default()];
+        E::view(std::slice::from_ref(number), &mut scratch)[0].to_f64()
     };
     (values, gradient.iter().map(view).collect())
 }

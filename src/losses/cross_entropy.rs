@@ -34,7 +34,7 @@ use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyRows, PerStep, Sequences, class, zeros};
-use crate::loss::{Loss, Piece};
+use crate::loss::{Loss, Piece, Worker};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
 use crate::simd::rows::tail;
@@ -128,7 +128,7 @@ pub struct CrossEntropy<'a, E> {
 }
 
 /// What a thread keeps.
-pub struct Scratch<F> {
+struct Scratch<F> {
     rows: LogitRows<F>,
     /// q, where it differs from class to class.
     q: Vec<F>,
@@ -321,23 +321,9 @@ fn power(x: f64, y: f64) -> f64 {
     }
 }
 
-impl<E: Element> Loss for CrossEntropy<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
+impl<E: Element> Loss<E> for CrossEntropy<'_, E> {
     fn sequences(&self) -> &Sequences<'_, E> {
         &self.logits
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        let width = self.logits.width;
-        let of_q = if self.has_row_of_q() { width } else { 0 };
-        Ok(Scratch {
-            rows: LogitRows::new(width, self.options.transform)?,
-            q: zeros(of_q)?,
-            distribution: zeros(of_q)?,
-            factor: [0.0],
-        })
     }
 
     fn terms(&self, sequence: usize) -> usize {
@@ -384,7 +370,25 @@ impl<E: Element> Loss for CrossEntropy<'_, E> {
         logits::parts(self.logits.width)
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
+    fn worker(&self) -> Result<Worker<'_, E>, Error> {
+        let mut scratch = self.scratch()?;
+        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
+    }
+}
+
+impl<E: Element> CrossEntropy<'_, E> {
+    fn scratch(&self) -> Result<Scratch<E::Float>, Error> {
+        let width = self.logits.width;
+        let of_q = if self.has_row_of_q() { width } else { 0 };
+        Ok(Scratch {
+            rows: LogitRows::new(width, self.options.transform)?,
+            q: zeros(of_q)?,
+            distribution: zeros(of_q)?,
+            factor: [0.0],
+        })
+    }
+
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Scratch<E::Float>, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
         if let Targets::Classes(targets) = &self.targets
             && self.is_of_one_class()

@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{AnyRows, Labels, Sequences, make_room, reserve, resize, zeros};
-use crate::loss::{Buffers, Loss, Piece, Strip};
+use crate::loss::{Buffers, Loss, Piece, Strip, Worker};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
 use crate::simd::{Stored, across, level, math, rows, scaled};
@@ -180,7 +180,7 @@ impl<'a, E: Element> Ctc<'a, E> {
 }
 
 /// What a thread keeps: working memory that grows to what its longest sequence needs.
-pub struct Scratch<F> {
+struct Scratch<F> {
     sides: [Side<F>; 2],
     classes: Classes,
     trellis: Trellis,
@@ -226,23 +226,9 @@ impl<F: Float> Side<F> {
     }
 }
 
-impl<E: Element> Loss for Ctc<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
+impl<E: Element> Loss<E> for Ctc<'_, E> {
     fn sequences(&self) -> &Sequences<'_, E> {
         &self.logits
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        let width = self.logits.width;
-        let side = || Side::new(width, self.scores, &self.options);
-        Ok(Scratch {
-            sides: [side()?, side()?],
-            classes: Classes::new(width)?,
-            trellis: Trellis::default(),
-            softmax: vec![],
-        })
     }
 
     fn terms(&self, _: usize) -> usize {
@@ -272,7 +258,25 @@ impl<E: Element> Loss for Ctc<'_, E> {
         2
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
+    fn worker(&self) -> Result<Worker<'_, E>, Error> {
+        let mut scratch = self.scratch()?;
+        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
+    }
+}
+
+impl<E: Element> Ctc<'_, E> {
+    fn scratch(&self) -> Result<Scratch<E::Float>, Error> {
+        let width = self.logits.width;
+        let side = || Side::new(width, self.scores, &self.options);
+        Ok(Scratch {
+            sides: [side()?, side()?],
+            classes: Classes::new(width)?,
+            trellis: Trellis::default(),
+            softmax: vec![],
+        })
+    }
+
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Scratch<E::Float>, ticker: &Ticker<'_>) -> Result<(), Error> {
         let frames = self.logits.rows[piece.sequence].count();
         let wants_gradient = piece.wants_gradient();
         let mut factor = [0.0];

@@ -21,7 +21,7 @@ use crate::error::{Error, subscript};
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{Sequences, resize};
-use crate::loss::{Loss, Piece};
+use crate::loss::{Loss, Piece, Worker};
 use crate::parallel::Ticker;
 use crate::reduction::Measure as Weight;
 use crate::simd::Stored;
@@ -144,23 +144,15 @@ impl<'a, E: Element> Expected<'a, E> {
 }
 
 /// What a thread keeps: working memory that grows to what its longest sequence needs.
-pub struct Scratch<F> {
+struct Scratch<F> {
     rows: LogitRows<F>,
     line: Vec<f64>,
     hypothesis: Hypothesis,
 }
 
-impl<E: Element> Loss for Expected<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
+impl<E: Element> Loss<E> for Expected<'_, E> {
     fn sequences(&self) -> &Sequences<'_, E> {
         &self.logits
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        let rows = LogitRows::new(self.logits.width, Transform::NONE)?;
-        Ok(Scratch { rows, line: vec![], hypothesis: Hypothesis::default() })
     }
 
     fn terms(&self, _: usize) -> usize {
@@ -195,7 +187,19 @@ impl<E: Element> Loss for Expected<'_, E> {
         logits::parts(self.logits.width)
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
+    fn worker(&self) -> Result<Worker<'_, E>, Error> {
+        let mut scratch = self.scratch()?;
+        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
+    }
+}
+
+impl<E: Element> Expected<'_, E> {
+    fn scratch(&self) -> Result<Scratch<E::Float>, Error> {
+        let rows = LogitRows::new(self.logits.width, Transform::NONE)?;
+        Ok(Scratch { rows, line: vec![], hypothesis: Hypothesis::default() })
+    }
+
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Scratch<E::Float>, ticker: &Ticker<'_>) -> Result<(), Error> {
         let Scratch { rows, line, hypothesis } = scratch;
         let sequence = piece.sequence;
         let steps = self.logits.rows[sequence].count();

@@ -19,7 +19,7 @@ use crate::error::{Error, subscript};
 use crate::exact::Exact;
 use crate::float::{Element, Float, Half};
 use crate::input::{AnyRows, Rows, Sequences, zeros};
-use crate::loss::{Buffers, Loss, Piece};
+use crate::loss::{Buffers, Loss, Piece, Worker};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
 use crate::simd::{Lanes, level, rows};
@@ -242,7 +242,7 @@ fn lay_out<G: Copy, F: Copy>(values: &[G], done: usize, width: usize, out: &mut 
 }
 
 /// What a thread keeps.
-pub struct Scratch<F> {
+struct Scratch<F> {
     buffers: Buffers<F>,
     inputs: Inputs<F>,
     weights: Weights,
@@ -497,25 +497,9 @@ fn weigh_in<S: Simd>(_: S, given: &[f64], keep: &mut [f64]) {
     }
 }
 
-impl<E: Element> Loss for Pointwise<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
+impl<E: Element> Loss<E> for Pointwise<'_, E> {
     fn sequences(&self) -> &Sequences<'_, E> {
         &self.predictions
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        let room = self.room();
-        Ok(Scratch {
-            buffers: Buffers::new(room)?,
-            inputs: self.inputs()?,
-            weights: Weights::new(if self.is_weighed() { room } else { 0 })?,
-            terms: zeros(if self.is_weighed() { room } else { 0 })?,
-            weighed: zeros(if self.is_weighed() { room } else { 0 })?,
-            upstream: zeros(room)?,
-            factors: zeros(room)?,
-        })
     }
 
     fn terms(&self, sequence: usize) -> usize {
@@ -573,7 +557,27 @@ impl<E: Element> Loss for Pointwise<'_, E> {
         1 + self.valid[sequence]
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
+    fn worker(&self) -> Result<Worker<'_, E>, Error> {
+        let mut scratch = self.scratch()?;
+        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
+    }
+}
+
+impl<E: Element> Pointwise<'_, E> {
+    fn scratch(&self) -> Result<Scratch<E::Float>, Error> {
+        let room = self.room();
+        Ok(Scratch {
+            buffers: Buffers::new(room)?,
+            inputs: self.inputs()?,
+            weights: Weights::new(if self.is_weighed() { room } else { 0 })?,
+            terms: zeros(if self.is_weighed() { room } else { 0 })?,
+            weighed: zeros(if self.is_weighed() { room } else { 0 })?,
+            upstream: zeros(room)?,
+            factors: zeros(room)?,
+        })
+    }
+
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Scratch<E::Float>, ticker: &Ticker<'_>) -> Result<(), Error> {
         let Scratch { buffers, inputs, weights, terms: unweighed, weighed: products, upstream, factors } = scratch;
         let (sequence, start, end) = (piece.sequence, piece.terms.start, piece.terms.end);
         // The factors on terms with weights are float64 as the weights are, and come when the slopes are there.

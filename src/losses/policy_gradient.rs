@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{PerStep, Sequences, class};
-use crate::loss::{Loss, Piece, Strip, front};
+use crate::loss::{Loss, Piece, Strip, Worker, front};
 use crate::parallel::{Ticker, Watch, for_each_in_parts};
 use crate::reduction::Measure;
 use crate::simd::{level, math, rows, softmax};
@@ -77,21 +77,14 @@ impl<'a, E: Element> PolicyGradient<'a, E> {
 }
 
 /// What a thread keeps.
-pub struct Scratch<F> {
+struct Scratch<F> {
     rows: LogitRows<F>,
     factor: [f64; 1],
 }
 
-impl<E: Element> Loss for PolicyGradient<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
+impl<E: Element> Loss<E> for PolicyGradient<'_, E> {
     fn sequences(&self) -> &Sequences<'_, E> {
         &self.logits
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        Ok(Scratch { rows: LogitRows::new(self.logits.width, self.transform)?, factor: [0.0] })
     }
 
     fn terms(&self, sequence: usize) -> usize {
@@ -120,7 +113,18 @@ impl<E: Element> Loss for PolicyGradient<'_, E> {
         logits::parts(self.logits.width)
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
+    fn worker(&self) -> Result<Worker<'_, E>, Error> {
+        let mut scratch = self.scratch()?;
+        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
+    }
+}
+
+impl<E: Element> PolicyGradient<'_, E> {
+    fn scratch(&self) -> Result<Scratch<E::Float>, Error> {
+        Ok(Scratch { rows: LogitRows::new(self.logits.width, self.transform)?, factor: [0.0] })
+    }
+
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Scratch<E::Float>, ticker: &Ticker<'_>) -> Result<(), Error> {
         let (sequence, first, end) = (piece.sequence, piece.terms.start, piece.terms.end);
         if self.entropy.is_none() {
             return scratch.rows.classes(piece, ticker, |step| {

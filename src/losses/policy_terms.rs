@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::exact::Exact;
 use crate::float::{Element, Float};
 use crate::input::{Axes, PerStep, Sequences, zeros};
-use crate::loss::{Buffers, Loss, Piece};
+use crate::loss::{Buffers, Loss, Piece, Worker};
 use crate::parallel::Ticker;
 use crate::reduction::Measure;
 
@@ -185,7 +185,7 @@ fn total(values: &[f64]) -> f64 {
 }
 
 /// What a thread keeps.
-pub struct Scratch<F> {
+struct Scratch<F> {
     buffers: Buffers<F>,
     numbers: Vec<f64>,
     values: Vec<f64>,
@@ -193,27 +193,9 @@ pub struct Scratch<F> {
     factors: Vec<f64>,
 }
 
-impl<E: Element> Loss for PolicyTerms<'_, E> {
-    type Element = E;
-    type Scratch = Scratch<E::Float>;
-
+impl<E: Element> Loss<E> for PolicyTerms<'_, E> {
     fn sequences(&self) -> &Sequences<'_, E> {
         &self.first
-    }
-
-    fn scratch(&self) -> Result<Self::Scratch, Error> {
-        let longest = match self.is_of_sequences() {
-            true => self.first.structure.steps.iter().copied().max().unwrap_or(0),
-            false => 0,
-        };
-        let room = longest.max(BLOCK);
-        Ok(Scratch {
-            buffers: Buffers::new(room.max(self.first.width))?,
-            numbers: zeros(room)?,
-            values: zeros(BLOCK)?,
-            slopes: zeros(room)?,
-            factors: zeros(BLOCK)?,
-        })
     }
 
     fn terms(&self, sequence: usize) -> usize {
@@ -247,7 +229,29 @@ impl<E: Element> Loss for PolicyTerms<'_, E> {
         1 + self.valid.of(sequence).len() * each
     }
 
-    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Self::Scratch, ticker: &Ticker<'_>) -> Result<(), Error> {
+    fn worker(&self) -> Result<Worker<'_, E>, Error> {
+        let mut scratch = self.scratch()?;
+        Ok(Box::new(move |piece, ticker| self.run(piece, &mut scratch, ticker)))
+    }
+}
+
+impl<E: Element> PolicyTerms<'_, E> {
+    fn scratch(&self) -> Result<Scratch<E::Float>, Error> {
+        let longest = match self.is_of_sequences() {
+            true => self.first.structure.steps.iter().copied().max().unwrap_or(0),
+            false => 0,
+        };
+        let room = longest.max(BLOCK);
+        Ok(Scratch {
+            buffers: Buffers::new(room.max(self.first.width))?,
+            numbers: zeros(room)?,
+            values: zeros(BLOCK)?,
+            slopes: zeros(room)?,
+            factors: zeros(BLOCK)?,
+        })
+    }
+
+    fn run(&self, piece: &mut Piece<'_, E>, scratch: &mut Scratch<E::Float>, ticker: &Ticker<'_>) -> Result<(), Error> {
         match &self.terms {
             Terms::Products(coefficients, actions) => {
                 self.products(piece, (coefficients, actions.as_ref()), scratch, ticker)

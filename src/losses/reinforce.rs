@@ -44,6 +44,12 @@ pub struct Worth<'a> {
     pub whitens: bool,
 }
 
+/// A baseline that is an array.
+enum Given {
+    OfSequences(Vec<f64>),
+    OfSteps(PerStep<f64>),
+}
+
 /// What is added to the variance of advantages that are whitened.
 const LITTLE: f64 = 1e-8;
 
@@ -62,11 +68,11 @@ impl Worth<'_> {
             let message = "discount needs rewards for every step, and these are one for each sequence";
             return Err(Error::Value(message.to_owned()));
         }
-        let baselines = match &self.baseline {
-            Baseline::Array(array) => match per_sequence(array, structure)? {
-                Some(baselines) => Some((Some(baselines), None)),
-                None => Some((None, Some(floats_per_step("baseline", array, structure)?))),
-            },
+        let given = match &self.baseline {
+            Baseline::Array(array) => Some(match per_sequence(array, structure)? {
+                Some(baselines) => Given::OfSequences(baselines),
+                None => Given::OfSteps(floats_per_step("baseline", array, structure)?),
+            }),
             _ => None,
         };
         let count = |sequence: usize| valid.of(sequence).iter().filter(|&&is_valid| is_valid).count() as f64;
@@ -74,10 +80,13 @@ impl Worth<'_> {
         let weights =
             self.baseline.is("length_weighted").then(|| PerStep::new((0..sequences).map(count).collect(), &groups));
         let mut returns;
-        match (of_sequences, &baselines) {
+        match (of_sequences, given) {
             // A reward counts in a mean however many steps its sequence has.
-            (Some(rewards), None | Some((Some(_), _))) => {
-                let baselines = baselines.and_then(|(of_sequences, _)| Some(PerStep::new(of_sequences?, &groups)));
+            (Some(rewards), given @ (None | Some(Given::OfSequences(_)))) => {
+                let baselines = match given {
+                    Some(Given::OfSequences(baselines)) => Some(PerStep::new(baselines, &groups)),
+                    _ => None,
+                };
                 for (sequence, _) in rewards.iter().enumerate().filter(|(_, reward)| reward.is_nan()) {
                     valid.of_mut(sequence).fill(false);
                 }
@@ -85,7 +94,7 @@ impl Worth<'_> {
                 self.compare(&mut column, weights.as_ref(), baselines.as_ref(), ticker)?;
                 returns = spread(column.all(), structure);
             }
-            (of_sequences, _) => {
+            (of_sequences, given) => {
                 returns = match of_sequences {
                     Some(rewards) => spread(&rewards, structure),
                     None => floats_per_step("rewards", rewards, structure)?,
@@ -97,10 +106,10 @@ impl Worth<'_> {
                     let valid = valid.of_mut(sequence).iter_mut();
                     valid.zip(returns.of(sequence)).for_each(|(valid, reward)| *valid &= !reward.is_nan());
                 }
-                let baseline_at = |sequence: usize, step: usize| match &baselines {
+                let baseline_at = |sequence: usize, step: usize| match &given {
                     None => 0.0,
-                    Some((Some(of_sequences), _)) => of_sequences[sequence],
-                    Some((None, of_steps)) => of_steps.as_ref().map_or(0.0, |all| all.of(sequence)[step]),
+                    Some(Given::OfSequences(baselines)) => baselines[sequence],
+                    Some(Given::OfSteps(baselines)) => baselines.of(sequence)[step],
                 };
                 if !matches!(self.baseline, Baseline::Computed(_)) && self.scale.is_none() {
                     let number = if let Baseline::Number(number) = self.baseline { number } else { 0.0 };
@@ -121,7 +130,7 @@ impl Worth<'_> {
                                 false => (f64::NAN, 0.0),
                             };
                         }
-                        let baselines = baselines.is_some().then_some(&below);
+                        let baselines = given.is_some().then_some(&below);
                         self.compare(&mut column, weights.as_ref(), baselines, ticker)?;
                         for (sequence, &advantage) in column.all().iter().enumerate() {
                             if step < structure.steps[sequence] {

@@ -12,7 +12,7 @@ use super::enter;
 use crate::error::{Error, subscript, tuple};
 use crate::float::{Element, Float};
 use crate::input::{Argument, Axes, Sequences, Structure, rows_like};
-use crate::loss::{AnyLoss, Outputs, Stretch, Upstream, evaluate};
+use crate::loss::{Loss, Outputs, Stretch, Upstream, evaluate};
 use crate::reduction::{Reduced, Reducer, Reduction};
 
 /// What `value_and_grad` adds to a call: (`grad_output`, `out`).
@@ -45,7 +45,7 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// all other floats that are read.
 pub(super) fn answer<'py, E>(
     py: Python<'py>,
-    loss: &dyn AnyLoss<E>,
+    loss: &dyn Loss<E>,
     reducer: &Reducer,
     term: Term,
     request: &Request<'py>,
