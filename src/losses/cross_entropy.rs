@@ -427,9 +427,7 @@ impl<E: Element> CrossEntropy<'_, E> {
         }
         Ok(())
     }
-}
 
-impl<E: Element> CrossEntropy<'_, E> {
     /// Whether a step with a class for a target is −q ln p of that class and nothing else.
     fn is_of_one_class(&self) -> bool {
         let Options { label_smoothing, z_loss, .. } = self.options;

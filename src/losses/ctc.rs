@@ -303,9 +303,7 @@ impl<E: Element> Ctc<'_, E> {
         piece.term(0, loss);
         Ok(())
     }
-}
 
-impl<E: Element> Ctc<'_, E> {
     /// The loss of one sequence, and whether its posteriors were used: they are where the loss is finite and they are
     /// wanted.
     fn sequence(

@@ -220,9 +220,7 @@ impl<E: Element> Expected<'_, E> {
         piece.term(0, loss);
         Ok(())
     }
-}
 
-impl<E: Element> Expected<'_, E> {
     /// Reads the probabilities of one step.
     fn read(
         &self,
