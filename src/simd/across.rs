@@ -6,7 +6,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::rows::{maximum_in, scale_in, tail};
+use super::rows::{exp_in_place_in, exp_into_in, exp_lanes_in, lanes_in, maximum_in, scale_in, tail};
 use super::{Lanes, elementary, level, math};
 
 /// How many rows are taken at once.
@@ -154,14 +154,12 @@ pub(crate) fn softmax_of_columns<T: Lanes, S: Simd, const KEEPS: bool>(
         }
     }
     let shift = T::repeated(simd, &first);
-    let mut sum = T::zero(simd);
-    for column in columns.chunks_exact_mut(T::LANES) {
-        let e = T::exp(simd, T::Vector::<S>::from_slice(simd, column) - shift);
-        if KEEPS {
-            e.store_slice(column);
-        }
-        sum = T::accumulate(sum, e);
-    }
+    let sum = if KEEPS {
+        exp_in_place_in(simd, columns, shift);
+        lanes_in(simd, columns)
+    } else {
+        exp_lanes_in(simd, columns, shift)
+    };
     (first, T::columns::<S>(sum))
 }
 
@@ -171,12 +169,11 @@ pub(crate) fn softmax_of_columns<T: Lanes, S: Simd, const KEEPS: bool>(
 fn softmax_of_one<T: Lanes, S: Simd>(simd: S, row: &[T], powers: &mut [T]) -> ([T; ROWS], [f64; ROWS]) {
     let largest = maximum_in(simd, row);
     let shift = T::Vector::<S>::splat(simd, largest);
-    let (mut chunks, mut outs) = (row.chunks_exact(T::LANES), powers.chunks_exact_mut(T::LANES));
-    for (x, e) in (&mut chunks).zip(&mut outs) {
-        T::exp(simd, T::Vector::<S>::from_slice(simd, x) - shift).store_slice(e);
-    }
-    if let (x @ [_, ..], Some(e)) = (chunks.remainder(), outs.next()) {
-        T::exp(simd, tail::<T, S>(simd, x, T::NEGATIVE_INFINITY) - shift).store_slice(e);
+    let whole = row.len() / T::LANES * T::LANES;
+    exp_into_in(simd, &row[..whole], shift, &mut powers[..whole]);
+    if whole < row.len() {
+        let [e] = T::exp(simd, [tail::<T, S>(simd, &row[whole..], T::NEGATIVE_INFINITY) - shift]);
+        e.store_slice(&mut powers[whole..][..T::LANES]);
     }
     // As many columns of eight as go into a vector have a sum each.
     let chains = T::LANES / ROWS;

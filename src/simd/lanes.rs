@@ -38,8 +38,8 @@ pub trait Lanes: SimdFloatElement + Stored<Wide = Self> {
     fn transpose<S: Simd>(simd: S, rows: &[Self], stride: usize, out: &mut [Self], out_stride: usize);
     /// Eight numbers, as often as they go into a vector.
     fn repeated<S: Simd>(simd: S, eight: &[Self; 8]) -> Self::Vector<S>;
-    /// exp of numbers that are at most 0; see [`math`].
-    fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S>;
+    /// exp of numbers that are at most 0, of several vectors at once; see [`math`].
+    fn exp<S: Simd, const N: usize>(simd: S, x: [Self::Vector<S>; N]) -> [Self::Vector<S>; N];
     /// The lanes as float64; where there are only eight, they come twice.
     fn widened<S: Simd>(vector: Self::Vector<S>) -> (f64x8<S>, f64x8<S>);
     /// The way back, rounded.
@@ -104,7 +104,7 @@ impl Lanes for f32 {
     }
 
     #[inline(always)]
-    fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
+    fn exp<S: Simd, const N: usize>(simd: S, x: [Self::Vector<S>; N]) -> [Self::Vector<S>; N] {
         math::exp_f32x16(simd, x)
     }
 
@@ -169,8 +169,11 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
-    fn exp<S: Simd>(simd: S, x: Self::Vector<S>) -> Self::Vector<S> {
-        math::exp_f64x8(simd, x)
+    fn exp<S: Simd, const N: usize>(simd: S, mut x: [Self::Vector<S>; N]) -> [Self::Vector<S>; N] {
+        for x in &mut x {
+            *x = math::exp_f64x8(simd, *x);
+        }
+        x
     }
 
     #[inline(always)]

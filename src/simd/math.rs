@@ -25,25 +25,36 @@ pub(super) const LN_2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
 pub(super) const LN_2_LOW: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
 const LEAST_F64: f64 = -708.396_418_532_264;
 
-/// exp(x) for x ≤ 0. Degree 6 in r, fitted to the least relative error (3e-9) with the first two coefficients held at 1;
-/// degree 5 gives 2 ulp, and 1 + (r + r² q), which is one operation more, 1.01. A clamp before costs less than a selection
-/// after, and a maximum in its place would lose NaN on the baseline.
+/// exp(x) for x ≤ 0, of several vectors at once. Degree 6 in r, fitted to the least relative error (3e-9) with the first two
+/// coefficients held at 1; degree 5 gives 2 ulp, and 1 + (r + r² q), which is one operation more, 1.01. A clamp before
+/// costs less than a selection after, and a maximum in its place would lose NaN on the baseline.
+///
+/// Every vector is a chain of sixteen operations, each of which waits for the one before; a processor sees some sixty
+/// operations ahead, and in a row they are two or three chains. Reducing several vectors before the polynomial of the
+/// first halves the chains: of four vectors a number takes 0.26 ns, of one 0.35 (Zen 3, AVX2, 3.2 GHz). With eight what
+/// waits in between outgrows the registers by so much that it is 0.37.
 #[inline(always)]
-pub fn exp_f32x16<S: Simd>(simd: S, x: f32x16<S>) -> f32x16<S> {
+pub fn exp_f32x16<S: Simd, const N: usize>(simd: S, mut x: [f32x16<S>; N]) -> [f32x16<S>; N] {
     let constant = |value: f32| f32x16::splat(simd, value);
-    let x = x.simd_lt(constant(LEAST_F32)).select(constant(LEAST_F32), x);
-    let shifted = x.mul_add(constant(std::f32::consts::LOG2_E), constant(ROUND_F32));
-    let n = shifted - constant(ROUND_F32);
-    let r = n.mul_add(constant(-LN_2_LOW_F32), n.mul_add(constant(-LN_2_HIGH_F32), x));
-    let mut p = constant(1.381_453_9e-3);
-    p = p.mul_add(r, constant(8.368_745e-3));
-    p = p.mul_add(r, constant(4.166_839e-2));
-    p = p.mul_add(r, constant(1.666_652_1e-1));
-    p = p.mul_add(r, constant(0.499_999_94));
-    p = p.mul_add(r, constant(1.0));
-    p = p.mul_add(r, constant(1.0));
-    let power: f32x16<S> = (shifted.bitcast::<i32x16<S>>() << 23).bitcast();
-    p * power
+    let mut powers = [constant(0.0); N];
+    for (x, power) in x.iter_mut().zip(&mut powers) {
+        let clamped = x.simd_lt(constant(LEAST_F32)).select(constant(LEAST_F32), *x);
+        let shifted = clamped.mul_add(constant(std::f32::consts::LOG2_E), constant(ROUND_F32));
+        let n = shifted - constant(ROUND_F32);
+        *x = n.mul_add(constant(-LN_2_LOW_F32), n.mul_add(constant(-LN_2_HIGH_F32), clamped));
+        *power = (shifted.bitcast::<i32x16<S>>() << 23).bitcast();
+    }
+    for (r, &power) in x.iter_mut().zip(&powers) {
+        let mut p = constant(1.381_453_9e-3);
+        p = p.mul_add(*r, constant(8.368_745e-3));
+        p = p.mul_add(*r, constant(4.166_839e-2));
+        p = p.mul_add(*r, constant(1.666_652_1e-1));
+        p = p.mul_add(*r, constant(0.499_999_94));
+        p = p.mul_add(*r, constant(1.0));
+        p = p.mul_add(*r, constant(1.0));
+        *r = p * power;
+    }
+    x
 }
 
 /// 1/n! for n from 13 down to 2.
@@ -153,7 +164,8 @@ mod tests {
         #[inline(always)]
         fn run<T: Lanes, S: Simd>(simd: S, values: &mut [T]) {
             for chunk in values.chunks_exact_mut(T::LANES) {
-                T::exp(simd, T::Vector::<S>::from_slice(simd, chunk)).store_slice(chunk);
+                let [e] = T::exp(simd, [T::Vector::<S>::from_slice(simd, chunk)]);
+                e.store_slice(chunk);
             }
         }
         dispatch!(level(), simd => run(simd, values));

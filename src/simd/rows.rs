@@ -88,39 +88,112 @@ pub(crate) fn maximum_in<E: Stored, S: Simd>(simd: S, row: &[E]) -> E::Wide {
     chains[0].max(chains[1]).max(chains[2].max(chains[3])).reduce_max()
 }
 
+/// How many vectors of exponentials are taken at once; see [`super::math::exp_f32x16`].
+pub(super) const AT_ONCE: usize = 4;
+
+/// exp(xⱼ − shift) of as many vectors as are taken at once.
+#[inline(always)]
+fn exp_group_in<E: Stored, S: Simd>(simd: S, group: &[E], shift: Vector<E, S>) -> [Vector<E, S>; AT_ONCE] {
+    let mut vectors = [shift; AT_ONCE];
+    for (vector, x) in vectors.iter_mut().zip(group.chunks_exact(E::Wide::LANES)) {
+        *vector = E::load(simd, x) - shift;
+    }
+    E::Wide::exp(simd, vectors)
+}
+
+/// Writes them.
+#[inline(always)]
+pub(super) fn exp_group_into_in<E: Stored, S: Simd>(simd: S, group: &[E], shift: Vector<E, S>, out: &mut [E::Wide]) {
+    let exponentials = exp_group_in(simd, group, shift);
+    for (e, out) in exponentials.iter().zip(out.chunks_exact_mut(E::Wide::LANES)) {
+        e.store_slice(out);
+    }
+}
+
+/// Writes exp(xⱼ − shift) of whole vectors, where no xⱼ is above `shift`.
+#[inline(always)]
+pub(super) fn exp_into_in<E: Stored, S: Simd>(simd: S, row: &[E], shift: Vector<E, S>, out: &mut [E::Wide]) {
+    let lanes = E::Wide::LANES;
+    let mut groups = row.chunks_exact(AT_ONCE * lanes);
+    let mut outs = out.chunks_exact_mut(AT_ONCE * lanes);
+    for (x, out) in (&mut groups).zip(&mut outs) {
+        exp_group_into_in(simd, x, shift, out);
+    }
+    for (x, out) in groups.remainder().chunks_exact(lanes).zip(outs.into_remainder().chunks_exact_mut(lanes)) {
+        let [e] = E::Wide::exp(simd, [E::load(simd, x) - shift]);
+        e.store_slice(out);
+    }
+}
+
+/// Replaces whole vectors by exp(xⱼ − shift).
+#[inline(always)]
+pub(super) fn exp_in_place_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], shift: T::Vector<S>) {
+    let mut groups = row.chunks_exact_mut(AT_ONCE * T::LANES);
+    for group in &mut groups {
+        let exponentials = exp_group_in(simd, group, shift);
+        for (e, x) in exponentials.iter().zip(group.chunks_exact_mut(T::LANES)) {
+            e.store_slice(x);
+        }
+    }
+    for x in groups.into_remainder().chunks_exact_mut(T::LANES) {
+        let [e] = T::exp(simd, [T::Vector::<S>::from_slice(simd, x) - shift]);
+        e.store_slice(x);
+    }
+}
+
+/// Σ exp(xⱼ − shift) of whole vectors, lane by lane.
+#[inline(always)]
+pub(super) fn exp_lanes_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T::Vector<S>) -> T::Sum<S> {
+    let mut sum = T::zero(simd);
+    let mut groups = row.chunks_exact(AT_ONCE * T::LANES);
+    for group in &mut groups {
+        for &e in &exp_group_in(simd, group, shift) {
+            sum = T::accumulate(sum, e);
+        }
+    }
+    for x in groups.remainder().chunks_exact(T::LANES) {
+        let [e] = T::exp(simd, [T::Vector::<S>::from_slice(simd, x) - shift]);
+        sum = T::accumulate(sum, e);
+    }
+    sum
+}
+
+/// Σ of whole vectors, lane by lane.
+#[inline(always)]
+pub(super) fn lanes_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T::Sum<S> {
+    let mut sum = T::zero(simd);
+    for x in row.chunks_exact(T::LANES) {
+        sum = T::accumulate(sum, T::Vector::<S>::from_slice(simd, x));
+    }
+    sum
+}
+
 /// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
 pub(crate) fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64 {
     let shift = T::Vector::<S>::splat(simd, shift);
-    let mut sum = T::zero(simd);
-    let mut chunks = row.chunks_exact(T::LANES);
-    for chunk in &mut chunks {
-        sum = T::accumulate(sum, T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift));
-    }
-    if !chunks.remainder().is_empty() {
-        let x = last(simd, row, row.len() - chunks.remainder().len());
-        sum = T::accumulate(sum, T::exp(simd, x - shift));
+    let whole = row.len() / T::LANES * T::LANES;
+    let mut sum = exp_lanes_in(simd, &row[..whole], shift);
+    if whole < row.len() {
+        let [e] = T::exp(simd, [last(simd, row, whole) - shift]);
+        sum = T::accumulate(sum, e);
     }
     T::fold(sum)
 }
 
 /// See the function without `_in`, which this is for callers that have dispatched already.
+///
+/// Exponentials are written and then read again for their sum, because with the sums beside the constants of exp there are
+/// too few registers: in one loop a number takes 0.39 ns, in two 0.34 (Zen 3, AVX2, 3.2 GHz), of which exp has 0.26.
 #[inline(always)]
 pub(crate) fn exp_sum_into_in<E: Stored, S: Simd>(simd: S, row: &[E], shift: E::Wide, out: &mut [E::Wide]) -> f64 {
-    let lanes = E::Wide::LANES;
     let shift = Vector::<E, S>::splat(simd, shift);
-    let mut sum = E::Wide::zero(simd);
-    let mut chunks = row.chunks_exact(lanes);
-    let mut outs = out.chunks_exact_mut(lanes);
-    for (chunk, out) in (&mut chunks).zip(&mut outs) {
-        let e = E::Wide::exp(simd, E::load(simd, chunk) - shift);
-        e.store_slice(out);
-        sum = E::Wide::accumulate(sum, e);
-    }
-    let rest = chunks.remainder().len();
-    if rest > 0 {
-        let e = E::Wide::exp(simd, last(simd, row, row.len() - rest) - shift);
-        store_tail(e, out, rest);
+    let whole = row.len() / E::Wide::LANES * E::Wide::LANES;
+    exp_into_in(simd, &row[..whole], shift, &mut out[..whole]);
+    let mut sum = lanes_in(simd, &out[..whole]);
+    if whole < row.len() {
+        let [e] = E::Wide::exp(simd, [last(simd, row, whole) - shift]);
+        store_tail(e, out, row.len() - whole);
         sum = E::Wide::accumulate(sum, e);
     }
     E::Wide::fold(sum)
@@ -129,15 +202,13 @@ pub(crate) fn exp_sum_into_in<E: Stored, S: Simd>(simd: S, row: &[E], shift: E::
 /// Writes factor · exp(xⱼ − shift), where no xⱼ is above `shift`.
 #[inline(always)]
 pub(crate) fn exp_scaled_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, factor: T, out: &mut [T]) {
-    let (shift, factor) = (T::Vector::<S>::splat(simd, shift), T::Vector::<S>::splat(simd, factor));
-    let mut chunks = row.chunks_exact(T::LANES);
-    let mut outs = out.chunks_exact_mut(T::LANES);
-    for (chunk, out) in (&mut chunks).zip(&mut outs) {
-        (T::exp(simd, T::Vector::<S>::from_slice(simd, chunk) - shift) * factor).store_slice(out);
-    }
-    let rest = chunks.remainder().len();
-    if rest > 0 {
-        store_tail(T::exp(simd, last(simd, row, row.len() - rest) - shift) * factor, out, rest);
+    let (shift, factors) = (T::Vector::<S>::splat(simd, shift), T::Vector::<S>::splat(simd, factor));
+    let whole = row.len() / T::LANES * T::LANES;
+    exp_into_in(simd, &row[..whole], shift, &mut out[..whole]);
+    scale_in(simd, &mut out[..whole], factor);
+    if whole < row.len() {
+        let [e] = T::exp(simd, [last(simd, row, whole) - shift]);
+        store_tail(e * factors, out, row.len() - whole);
     }
 }
 
