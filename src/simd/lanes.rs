@@ -105,7 +105,7 @@ impl Lanes for f32 {
 
     #[inline(always)]
     fn exp<S: Simd, const N: usize>(simd: S, x: [Self::Vector<S>; N]) -> [Self::Vector<S>; N] {
-        math::exp_f32x16(simd, x)
+        math::exps_f32x16(simd, x)
     }
 
     #[inline(always)]
@@ -169,11 +169,8 @@ impl Lanes for f64 {
     }
 
     #[inline(always)]
-    fn exp<S: Simd, const N: usize>(simd: S, mut x: [Self::Vector<S>; N]) -> [Self::Vector<S>; N] {
-        for x in &mut x {
-            *x = math::exp_f64x8(simd, *x);
-        }
-        x
+    fn exp<S: Simd, const N: usize>(simd: S, x: [Self::Vector<S>; N]) -> [Self::Vector<S>; N] {
+        math::exps_f64x8(simd, x)
     }
 
     #[inline(always)]

@@ -88,7 +88,7 @@ pub(crate) fn maximum_in<E: Stored, S: Simd>(simd: S, row: &[E]) -> E::Wide {
     chains[0].max(chains[1]).max(chains[2].max(chains[3])).reduce_max()
 }
 
-/// How many vectors of exponentials are taken at once; see [`super::math::exp_f32x16`].
+/// How many vectors of exponentials are taken at once; see [`super::math::exps_f32x16`].
 pub(super) const AT_ONCE: usize = 4;
 
 /// exp(xⱼ − shift) of as many vectors as are taken at once.
