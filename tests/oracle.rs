@@ -11,6 +11,7 @@ use seqloss_rs::losses::advantages::Baseline;
 use seqloss_rs::losses::cross_entropy::{CrossEntropy, Options, Targets};
 use seqloss_rs::losses::ctc::{Ctc, Options as CtcOptions};
 use seqloss_rs::losses::curves::{Absolute, Squared};
+use seqloss_rs::losses::logits::Transform;
 use seqloss_rs::losses::pointwise::{Direct, Factors, Kernel, PerNumber, Pointwise};
 use seqloss_rs::losses::policy_gradient::Actions;
 use seqloss_rs::losses::reinforce::{Worth, reinforce};
@@ -468,7 +469,7 @@ fn reinforce_is_its_formula() {
         let advantages = advantages(&rewards, &structure, counted, baseline, discount);
         let taken = Actions { ids: taken, mask: Some(valid), ignore_index: None };
         let entropy = 0.25 * case as f64;
-        let (values, gradient) = value_and_gradient(&reinforce(logits, taken, advantages, entropy));
+        let (values, gradient) = value_and_gradient(&reinforce(logits, taken, advantages, entropy, Transform::NONE));
 
         let formula = |x: &[f64]| -> Vec<f64> {
             let term = |i: usize, t: usize| {
@@ -521,6 +522,7 @@ fn one_thread_and_three_give_the_same_bits() {
                 Actions { ids: per_step(), mask: None, ignore_index: None },
                 advantages,
                 0.1,
+                Transform::NONE,
             )),
         ];
         answers.map(|(values, gradient)| values.into_iter().chain(gradient).map(f64::to_bits).collect::<Vec<_>>())

@@ -22,7 +22,7 @@ def test_advantages_of_trainers(scale: Any) -> None:
     rewards = np.random.default_rng(11).normal(size=(5, 4))
     own = seqloss_rs.group_advantages(rewards, scale=scale)
     np.testing.assert_allclose(own, trainers.trl_advantages(rewards, scale), rtol=1e-12)
-    own = seqloss_rs.group_advantages(rewards, epsilon=1e-6)
+    own = seqloss_rs.group_advantages(rewards, scale_epsilon=1e-6)
     np.testing.assert_allclose(own, trainers.verl_grpo_advantages(rewards), rtol=1e-12)
     own = seqloss_rs.group_advantages(rewards, baseline="leave_one_out", scale=None)
     np.testing.assert_allclose(own, trainers.verl_rloo_advantages(rewards), rtol=1e-12, atol=1e-15)
@@ -41,10 +41,79 @@ def test_equal_rewards_and_single_answers_have_the_advantage_0() -> None:
         for count in range(1, 12):
             for baseline in ("group_mean", "leave_one_out", "batch_mean"):
                 for epsilon in (0.0, 1e-4):
-                    own = seqloss_rs.group_advantages(np.full((3, count), reward), baseline=baseline, epsilon=epsilon)
+                    own = seqloss_rs.group_advantages(
+                        np.full((3, count), reward), baseline=baseline, scale_epsilon=epsilon
+                    )
                     np.testing.assert_array_equal(own, np.zeros((3, count)))
     alone = np.array([[1.0], [2.0]])
     np.testing.assert_array_equal(seqloss_rs.group_advantages(alone, baseline=None, scale=None), alone)
+
+
+def test_what_has_no_deviation_is_not_divided() -> None:
+    rewards = np.array([[1.0, 1.0], [0.0, 0.0]])
+    for epsilon in (0.0, 1e-4):
+        own = partial(seqloss_rs.group_advantages, scale_epsilon=epsilon)
+        np.testing.assert_array_equal(own(rewards, baseline=[0.5, 0.5]), rewards - 0.5)
+        np.testing.assert_array_equal(own(rewards[:, :1], baseline="batch_mean"), [[0.5], [-0.5]])
+        np.testing.assert_array_equal(own(rewards[:1], baseline=0.25, scale="batch"), [[0.75, 0.75]])
+        # verl sets the deviation of one that is alone to 1.
+        alone = np.array([[3.0], [-2.0]])
+        np.testing.assert_allclose(own(alone, baseline=None), trainers.verl_grpo_advantages(alone), rtol=2e-6)
+    logits, actions = np.zeros((2, 3, 4)), np.zeros((2, 3), int)
+    for given in ([1.0, 1.0], np.ones((2, 3))):
+        plain = value_and_grad(reinforce_loss)(logits, actions, given)
+        scaled = value_and_grad(reinforce_loss)(logits, actions, given, scale="group")
+        assert scaled[0] == plain[0]
+        np.testing.assert_array_equal(scaled[1], plain[1])
+
+
+def test_lengths_of_0_weigh_the_same_and_negative_ones_are_refused() -> None:
+    own: Any = partial(seqloss_rs.group_advantages, baseline="length_weighted", scale=None)
+    rewards = [np.array([3.0]), np.array([1.0, 2.0]), np.array([1.0, 2.0])]
+    for advantages, expected in zip(
+        own(rewards, lengths=[[0], [0, 0], [0, 5]]), ([0], [-0.5, 0.5], [-1, 0]), strict=True
+    ):
+        np.testing.assert_array_equal(advantages, expected)
+    with pytest.raises(ValueError, match=re.escape("lengths[1, 0] is -1, which is not a length")):
+        own(np.zeros((2, 2)), lengths=[[0, 1], [-1, 2]])
+
+
+def test_a_batch_that_does_not_say_what_is_a_group_is_refused() -> None:
+    random = np.random.default_rng(30)
+    log_probs, rewards = -random.exponential(size=(6, 5)), random.normal(size=6)
+    message = re.escape(
+        "rewards has shape (6,), expected (N, K), a row for each group: rewards.reshape(-1, group_size), "
+        "or rewards[None] for one group"
+    )
+    options: list[Any] = [{}, {"baseline": "leave_one_out", "scale": None}, {"baseline": None, "scale": "group"}]
+    for given in (log_probs, list(log_probs)):
+        for of_groups in options:
+            with pytest.raises(ValueError, match=message):
+                grpo_loss(given, None, rewards, **of_groups)
+            with pytest.raises(ValueError, match=message):
+                seqloss_rs.group_advantages(rewards, **of_groups)
+        # Where there is nothing of groups in it, one axis will do.
+        for of_batch in ({"baseline": "batch_mean"}, {"baseline": 0.5}, {"baseline": rewards[::-1].copy()}):
+            arguments: Any = {**of_batch, "scale": "batch"}
+            own = value_and_grad(grpo_loss)(given, None, rewards, **arguments)
+            advantages = seqloss_rs.group_advantages(rewards, **arguments)
+            other = value_and_grad(ppo_loss)(given, None, advantages, reduction="mean_of_means")
+            assert own[0] == other[0]
+            np.testing.assert_array_equal(np.stack(own[1]), np.stack(other[1]))
+
+
+@pytest.mark.parametrize("baseline", ["group_mean", "leave_one_out", "length_weighted", "greedy"])
+def test_rewards_say_what_is_a_group_of_a_flat_batch(baseline: Any) -> None:
+    random = np.random.default_rng(31)
+    log_probs, old = random.normal(-1, 0.3, (2, 3, 4, 5))
+    lengths, rewards = random.integers(1, 6, (3, 4)), random.normal(size=(3, 4))
+    options: Any = {"baseline": random.normal(size=3) if baseline == "greedy" else baseline}
+    value, gradient = value_and_grad(grpo_loss)(log_probs, old, rewards, lengths=lengths, **options)
+    flat: Any = partial(value_and_grad(grpo_loss), rewards=rewards, lengths=lengths.ravel(), **options)
+    both = log_probs.reshape(12, 5), old.reshape(12, 5)
+    for own in (flat(*both), flat(*map(list, both))):
+        assert own[0] == value
+        np.testing.assert_array_equal(np.stack(own[1]), gradient.reshape(12, 5))
 
 
 def test_nan_rewards_are_none() -> None:
@@ -75,8 +144,8 @@ def test_grpo_is_ppo_of_its_advantages(baseline: Any) -> None:
     other = value_and_grad(ppo_loss)(log_probs, old, advantages, lengths=lengths, reduction="mean_of_means")
     assert own[0] == other[0]
     np.testing.assert_array_equal(own[1], other[1])
-    # Without groups, all are one.
-    flat = value_and_grad(grpo_loss)(log_probs[0], old[0], rewards[0], baseline=baseline, lengths=lengths[0])
+    # All in one group.
+    flat = value_and_grad(grpo_loss)(log_probs[0], old[0], rewards[:1], baseline=baseline, lengths=lengths[0])
     one = value_and_grad(grpo_loss)(log_probs[:1], old[:1], rewards[:1], baseline=baseline, lengths=lengths[:1])
     assert flat[0] == one[0]
     np.testing.assert_array_equal(flat[1], one[1][0])
@@ -201,13 +270,10 @@ def test_every_baseline_is_that_of_groups(baseline: Any, scale: Any) -> None:
     arrays = {"greedy": random.normal(size=5), "answers": random.normal(size=(5, 4))}
     given = {"lengths": lengths} if baseline == "length_weighted" else {}
     expected = seqloss_rs.group_advantages(
-        rewards, baseline=arrays.get(baseline, baseline), scale=scale, epsilon=1e-6, **given
+        rewards, baseline=arrays.get(baseline, baseline), scale=scale, scale_epsilon=1e-6, **given
     )
-    if baseline == "greedy":
-        baseline = "answers"
-        arrays["answers"] = np.repeat(arrays["greedy"][:, None], 4, 1)
     own = worth(
-        rewards, 6, baseline=arrays.get(baseline, baseline), scale=scale, epsilon=1e-6, lengths=lengths
+        rewards, 6, baseline=arrays.get(baseline, baseline), scale=scale, scale_epsilon=1e-6, lengths=lengths
     )  # fmt: skip
     valid = np.arange(6) < lengths[..., None]
     np.testing.assert_allclose(own, expected[..., None] * valid, rtol=1e-12, atol=1e-14)
@@ -234,6 +300,24 @@ def test_rewards_of_steps_are_compared_step_by_step(baseline: Any, scale: Any) -
             column, baseline=below[..., step] if baseline == "array" else baseline, scale=scale, **given
         )
         np.testing.assert_allclose(own[..., step], expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("baseline", ["batch_mean", "leave_one_out", "length_weighted", None, "greedy"])
+def test_steps_of_sequences_of_any_length_are_compared(baseline: Any) -> None:
+    random = np.random.default_rng(32)
+    lengths = np.array([3, 1, 0, 9, 1, 2])
+    rows = [random.normal(size=(2, length)) for length in lengths]
+    padded = np.full((6, 2, 9), np.nan)
+    for row, into in zip(rows, padded, strict=True):
+        into[:, : row.shape[1]] = row
+    baseline = random.normal(size=6) if baseline == "greedy" else baseline
+    loss: Any = partial(
+        reinforce_loss, actions=None, scores="log_probs", baseline=baseline, scale="group", reduction="none"
+    )
+    own = loss([np.full(row.shape, -1.0) for row in rows], rewards=rows)
+    expected = loss(np.full(padded.shape, -1.0), rewards=padded, lengths=np.repeat(lengths[:, None], 2, 1))
+    for terms, others in zip(own, expected, strict=True):
+        np.testing.assert_array_equal(terms, others[:, : terms.shape[1]])
 
 
 def test_a_reward_that_is_nan_adds_nothing_to_go() -> None:
@@ -372,10 +456,29 @@ def test_what_does_not_go_together_in_reinforce() -> None:
         loss(rows, np.zeros((2, 3), int), [1.0, 2.0], scores="log_probs", entropy=0.1)
     with pytest.raises(ValueError, match=r"scale.*'?group'?"):
         loss(log_probs, None, [1.0, 2.0], scores="log_probs", scale="both")
-    with pytest.raises(ValueError, match="epsilon is -1, expected a number that is at least 0"):
-        loss(log_probs, None, [1.0, 2.0], scores="log_probs", scale="batch", epsilon=-1)
+    with pytest.raises(ValueError, match="scale_epsilon is -1, expected a number that is at least 0"):
+        loss(log_probs, None, [1.0, 2.0], scores="log_probs", scale="batch", scale_epsilon=-1)
     with pytest.raises(TypeError, match="whiten is 'yes', expected True or False"):
         loss(log_probs, None, [1.0, 2.0], scores="log_probs", whiten="yes")
+    with pytest.raises(ValueError, match=re.escape('temperature is 2.0, which goes with scores="logits"')):
+        loss(log_probs, None, [1.0, 2.0], scores="log_probs", temperature=2.0)
+    for name in ("rewards", "baseline"):
+        given = {"rewards": [1.0, 2.0], name: np.zeros(4)}
+        with pytest.raises(ValueError, match=re.escape(f"{name} has shape (4,), expected (2,) or (2, 3)")):
+            loss(log_probs, None, scores="log_probs", **given)
+    with pytest.raises(TypeError, match="rewards has None among its items, expected real numbers"):
+        loss(log_probs, None, [1.0, None], scores="log_probs")
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_a_temperature_divides_the_logits(temperature: float) -> None:
+    random = np.random.default_rng(33)
+    logits, actions, rewards = random.normal(size=(4, 5, 3)), random.integers(0, 3, (4, 5)), random.normal(size=4)
+    loss = value_and_grad(partial(reinforce_loss, entropy=0.2, baseline="leave_one_out"))
+    value, gradient = loss(logits, actions, rewards, temperature=temperature)
+    expected = loss(logits / temperature, actions, rewards)
+    assert value == pytest.approx(expected[0], rel=1e-13)
+    np.testing.assert_allclose(gradient, expected[1] / temperature, rtol=1e-12, atol=1e-15)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ SCALED_OPTIONS = f"""insample=None, insample_lengths=None, scale=None, seasonali
     {MEASURE_OPTIONS}, reduction='mean'"""
 RATIO_OPTIONS = """clip_low=0.2, clip_high=0.2, dual_clip=None, ratio='token', objective='clip',
     temperature_positive=1.0, temperature_negative=1.05, log_ratio_limit=20.0, reference_log_probs=None, kl=None,
-    kl_coefficient=0.0, kl_log_ratio_limit=20.0, kl_limit=None, lengths=None, mask=None"""
+    kl_coefficient=None, kl_log_ratio_limit=20.0, kl_limit=None, lengths=None, mask=None"""
 SIGNATURES = {
     "cross_entropy_loss": """(logits, targets, *, scores='logits', lengths=None, mask=None, weights=None,
         class_weights=None, ignore_index=-100, label_smoothing=0.0, label_smoothing_over='all', z_loss=0.0,
@@ -56,10 +56,12 @@ SIGNATURES = {
     "rouge_loss": """(hypotheses, references, *, variant='rougeL', measure='f', stem=False, tokenize='ascii',
         multiple_references='best', lengths=None,
         reference_lengths=None, eos_id=None, pad_id=None, reduction='mean', normalizer=None)""",
-    "reinforce_loss": """(logits, actions, rewards, *, baseline=None, scale=None, epsilon=0.0001, discount=None,
-        whiten=False, entropy=0.0, scores='logits', lengths=None, mask=None, reduction='mean', normalizer=None)""",
+    "reinforce_loss": """(logits, actions, rewards, *, baseline=None, scale=None, scale_epsilon=0.0001, discount=None,
+        whiten=False, entropy=0.0, temperature=1.0, scores='logits', lengths=None, mask=None, reduction='mean',
+        normalizer=None)""",
     "ppo_loss": f"(log_probs, old_log_probs, advantages, *, {RATIO_OPTIONS}, reduction='mean', normalizer=None)",
-    "grpo_loss": f"""(log_probs, old_log_probs, rewards, *, baseline='group_mean', scale='group', epsilon=0.0001,
+    "grpo_loss": f"""(log_probs, old_log_probs, rewards, *, baseline='group_mean', scale='group',
+        scale_epsilon=0.0001,
         {RATIO_OPTIONS}, reduction='mean_of_means', normalizer=None)""",
     "value_loss": """(values, returns, *, old_values=None, clip=0.2, lengths=None, mask=None, reduction='mean',
         normalizer=None)""",
@@ -79,7 +81,7 @@ SIGNATURES = {
         multiple_references='mean', lengths=None, reference_lengths=None, reduction='mean', normalizer=None)""",
     "eisl_loss": """(logits, references, *, order_weights=(0.8, 0.2), temperature=1.0, scores='logits', lengths=None,
         reference_lengths=None, reduction='mean', normalizer=None)""",
-    "group_advantages": "(rewards, *, baseline='group_mean', scale='group', epsilon=0.0001, lengths=None)",
+    "group_advantages": "(rewards, *, baseline='group_mean', scale='group', scale_epsilon=0.0001, lengths=None)",
     "gae": "(rewards, values, *, discount=1.0, decay=0.95, lengths=None, mask=None)",
     "whiten": "(values, *, shift_mean=True, epsilon=1e-08, lengths=None, mask=None)",
     "mixer_mask": "(lengths, cross_entropy_steps, *, steps=None)",
@@ -210,7 +212,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "bleu_loss": (["a"], ["a"]),
     "rouge_loss": (["a"], ["a"]),
     "reinforce_loss": (np.zeros((1, 2, 3)), np.zeros((1, 2), np.int64), np.zeros(1)),
-    **dict.fromkeys(("ppo_loss", "grpo_loss"), (np.zeros((1, 2)), None, np.zeros(1))),
+    "ppo_loss": (np.zeros((1, 2)), None, np.zeros(1)),
+    "grpo_loss": (np.zeros((1, 2)), None, np.zeros((1, 1))),
     **dict.fromkeys(("value_loss", "dpo_loss", "mrt_loss"), (np.zeros((1, 2)), np.zeros((1, 2)))),
     "mwer_loss": (np.zeros((1, 2)), [[[1], [2]]], [[1]]),
     **dict.fromkeys(

@@ -138,7 +138,7 @@ def test_gspo_of_trl_is_the_same_for_one_advantage_per_sequence(reduction: Any) 
 KINDS: Any = ("k1", "abs", "k2", "k3", "k1+", "k3+")
 
 
-@pytest.mark.parametrize("spread", [0.01, 0.4, 4.0])
+@pytest.mark.parametrize("spread", [0.01, 0.4, 4.0, 40.0, 1000.0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_kl_of_verl_and_openrlhf(kind: Any, spread: float) -> None:
     given = problem(1, spread)
@@ -150,7 +150,8 @@ def test_kl_of_verl_and_openrlhf(kind: Any, spread: float) -> None:
 
     options = {"kl_limit": 10.0} if kind.startswith("k3") else {}
     check(verl, given, names, kl=kind, kl_coefficient=0.5, **options)
-    if kind in ("k1", "k2", "k3"):
+    # OpenRLHF's k3 has no limit before its exp, and NaN for a gradient where that overflows.
+    if kind in ("k1", "k2", "k3") and spread < 1000:
 
         def openrlhf(xp: Any, log_probs: Any, old: Any, advantages: Any, reference: Any) -> Any:
             return 0.5 * trainers.openrlhf_kl(xp, log_probs, reference, kind)
@@ -186,10 +187,30 @@ def test_extreme_ratios_have_finite_gradients(ratio: Any, objective: Any, dtype:
         assert gradient.dtype == dtype
 
 
+def test_far_from_the_reference_are_values_and_slopes_of_verl() -> None:
+    r, nothing = np.array([30.0, -30.0]), np.zeros(2)
+    expected: dict[Any, tuple[list[float], list[float]]] = {
+        "k1": ([-30, 30], [1, 1]),
+        "abs": ([30, 30], [-1, 1]),
+        "k2": ([450, 450], [-30, 30]),
+        "k3": ([10, 10], [0, 0]),
+        "k1+": ([-30, 30], [-30, 30]),
+        "k3+": ([10, 10], [-30, 30]),
+    }
+    for kind, (values, slopes) in expected.items():
+        limit = 10.0 if kind.startswith("k3") else None
+        loss = partial(ppo_loss, kl=kind, kl_coefficient=1.0, kl_limit=limit, reduction="none")
+        value, gradient = value_and_grad(partial(loss, reference_log_probs=r))(nothing, None, nothing)
+        np.testing.assert_array_equal(value, values)
+        np.testing.assert_array_equal(gradient, slopes)
+
+
 def test_what_is_held_at_a_limit_has_the_gradient_0() -> None:
     log_probs, far = np.array([-1.0, -1.0]), np.array([-1000.0, 1000.0])
-    for kind in KINDS:
-        loss = partial(ppo_loss, reference_log_probs=far, kl=kind, kl_coefficient=1.0, reduction="none")
+    kind: Any
+    held: Any
+    for kind, held in (("k3", {}), ("k1", {"kl_limit": 10}), ("abs", {"kl_limit": 10}), ("k2", {"kl_limit": 10})):
+        loss = partial(ppo_loss, reference_log_probs=far, kl=kind, kl_coefficient=1.0, reduction="none", **held)
         value, gradient = value_and_grad(loss)(log_probs, None, np.zeros(2))
         np.testing.assert_array_equal(gradient, [0, 0])
         assert np.all(np.isfinite(value))
@@ -205,6 +226,29 @@ def test_an_impossible_action_is_held_and_nan_stays() -> None:
     )
     np.testing.assert_allclose(terms, [-math.exp(-20), math.exp(20), np.nan])
     np.testing.assert_array_equal(gradient, [0, 0, np.nan])
+
+
+def test_a_limit_that_is_none_or_infinite_is_none() -> None:
+    given = problem(9, 3.0)
+    call = value_and_grad(partial(ppo_loss, given["log_probs"], given["old"], given["advantages"]))
+    with_kl = partial(call, reference_log_probs=given["reference"], kl="k3", kl_coefficient=0.1)
+    for loss, names in ((call, ("clip_low", "clip_high", "dual_clip", "log_ratio_limit")),
+                        (with_kl, ("kl_limit", "kl_log_ratio_limit"))):  # fmt: skip
+        for name in names:
+            one, other = loss(**{name: None}), loss(**{name: math.inf})
+            assert one[0] == other[0]
+            np.testing.assert_array_equal(one[1], other[1])
+    critic: Any = partial(value_loss, given["log_probs"], given["advantages"], old_values=given["old"])
+    assert critic(clip=None) == critic(clip=math.inf) == value_loss(given["log_probs"], given["advantages"])
+
+
+def test_a_coefficient_of_0_leaves_the_penalty_out() -> None:
+    given = problem(10)
+    arguments = given["log_probs"], given["old"], given["advantages"]
+    own = value_and_grad(ppo_loss)(*arguments, reference_log_probs=given["old"] - np.inf, kl="k1", kl_coefficient=0)
+    plain = value_and_grad(ppo_loss)(*arguments)
+    assert own[0] == plain[0]
+    np.testing.assert_array_equal(own[1], plain[1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -351,6 +395,12 @@ GIVEN: tuple[Any, ...] = (np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(2))
         ({"kl": "k3"}, "kl and reference_log_probs go together, and one of them is None"),
         ({"reference_log_probs": GIVEN[0]}, "kl and reference_log_probs go together, and one of them is None"),
         ({"kl_coefficient": 0.1}, "kl_coefficient is 0.1, which goes with a kl"),
+        ({"kl_limit": 10}, "kl_limit is 10, which goes with a kl"),
+        ({"kl": "k3", "reference_log_probs": GIVEN[0]}, 'kl is "k3", which goes with a kl_coefficient'),
+        ({"kl_coefficient": math.inf}, "kl_coefficient is inf, expected a finite number"),
+        ({"log_ratio_limit": -1}, "log_ratio_limit is -1, expected a positive number"),
+        ({"temperature_positive": math.inf}, "temperature_positive is inf, expected a finite number"),
+        ({"clip_low": math.nan}, "clip_low is NaN, expected a number that is at least 0"),
         ({"kl": "k4", "reference_log_probs": GIVEN[0]}, 'kl is "k4", expected one of "k1", "abs", "k2"'),
         ({"dual_clip": 0.5}, "dual_clip is 0.5, expected a number above 1"),
         ({"dual_clip": 2.0, "objective": "sapo"}, 'dual_clip goes with objective="clip"'),
@@ -373,8 +423,21 @@ def test_shapes_that_do_not_fit_are_named() -> None:
     log_probs, old, advantages = GIVEN
     cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: ppo_loss(log_probs, old[:1], advantages), "old_log_probs has shape (1, 3), expected (2, 3)"),
-        (lambda: ppo_loss(log_probs, old, np.zeros(3)), "advantages has shape (3,), expected (2, 3)"),
-        (lambda: grpo_loss(log_probs, old, np.zeros(3)), "rewards has shape (3,), expected (2,)"),
+        (lambda: ppo_loss(log_probs, old, np.zeros(3)), "advantages has shape (3,), expected (2,) or (2, 3)"),
+        (
+            lambda: ppo_loss(list(log_probs), old, np.zeros(3)),
+            "old_log_probs has shape (2, 3), expected a list of 2 arrays",
+        ),
+        (
+            lambda: ppo_loss(list(log_probs), list(old), np.zeros(3)),
+            "advantages has shape (3,), expected (2,) or a list of 2 arrays",
+        ),
+        (lambda: grpo_loss(log_probs, old, np.zeros(3)), "rewards has shape (3,), expected (N, K) with N * K = 2"),
+        (
+            lambda: grpo_loss(log_probs, old, np.zeros((2, 2))),
+            "rewards has shape (2, 2), expected (N, K) with N * K = 2",
+        ),
+        (lambda: grpo_loss(log_probs[None], old[None], np.zeros(2)), "rewards has shape (2,), expected (1, 2)"),
         (lambda: value_loss(log_probs, old[0]), "returns has shape (3,), expected (2, 3)"),
         (lambda: dpo_loss(log_probs, None), "log_probs has shape (2, 3), expected a last axis of 2"),
         (lambda: mrt_loss(log_probs, advantages), "costs has shape (2,), expected (2, 3)"),

@@ -27,26 +27,29 @@ def group_advantages(
     *,
     baseline: Baseline | float | Floats | None = "group_mean",
     scale: Scale | None = "group",
-    epsilon: float = 1e-4,
+    scale_epsilon: float = 1e-4,
     lengths: Lengths | None = None,
 ) -> Any:
     """Advantages of K answers to each of N questions: (r − baseline) / (σ + ε).
 
     Parameters
     ----------
-    rewards : (N, K) or (K,) array, or list of N arrays (Kₙ,)
+    rewards : (N, K) array, or list of N arrays (Kₙ,)
         One for each answer, of float16, bfloat16, float32 or float64. NaN is no reward: such an answer is in no mean,
-        and has the advantage 0.
+        and has the advantage 0. Trainers hand the rewards of all questions over as one axis, which does not say what is
+        a group, and is taken only where neither baseline nor scale is that of groups: ``rewards.reshape(-1, K)``, or
+        ``rewards[None]`` for the answers to one question.
     baseline : {"group_mean", "batch_mean", "leave_one_out", "length_weighted"}, number, array or None
         What is subtracted: the mean of the group (GRPO [1]_) or of all rewards; that of the others (RLOO [2]_); that of
         the group with the lengths for weights (OPO [3]_); a number; one for each question (N,), such as the reward of
         greedy decoding (self-critical [4]_, ReMax [5]_), or for each answer (N, K).
     scale : {"group", "batch"}, optional
-        Whose deviation is divided by, over n − 1; None for none (Dr. GRPO [6]_, RLOO).
-    epsilon : float
-        ε: 1e-4 as in TRL; verl has 1e-6.
+        Whose deviation is divided by, over n − 1; None for none (Dr. GRPO [6]_, RLOO). What has no deviation, because
+        the rewards are equal or one is alone, is not divided.
+    scale_epsilon : float
+        ε, added to a deviation: 1e-4 as in TRL; verl has 1e-6. (What TRL calls epsilon is the clip of the ratio.)
     lengths : (N, K) integers, optional
-        The length of each answer, for a length-weighted baseline.
+        The length of each answer, for a length-weighted baseline; where all of a group are 0 they weigh the same.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def group_advantages(
     .. [6] Liu et al., 2025, https://arxiv.org/abs/2503.20783.
     """
     return _native.policy_loss(
-        "group_advantages", None, rewards, baseline=baseline, scale=scale, epsilon=epsilon, lengths=lengths
+        "group_advantages", None, rewards, baseline=baseline, scale=scale, scale_epsilon=scale_epsilon, lengths=lengths
     )
 
 

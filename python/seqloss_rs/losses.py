@@ -299,10 +299,11 @@ def reinforce_loss(
     *,
     baseline: Baseline | float | Floats | None = None,
     scale: Scale | None = None,
-    epsilon: float = 1e-4,
+    scale_epsilon: float = 1e-4,
     discount: float | None = None,
     whiten: bool = False,
     entropy: float = 0.0,
+    temperature: float = 1.0,
     scores: Literal["logits", "log_probs"] = "logits",
     lengths: Lengths | None = None,
     mask: Mask | None = None,
@@ -318,7 +319,7 @@ def reinforce_loss(
     ==========================  =======================================================================================
     plain, with a constant      ``baseline=None``, a number
     with a moving average       ``baseline=average.value`` of a :class:`MovingAverage`
-    self-critical, ReMax        ``baseline=rewards_of_greedy_decoding``, (N,) as an array (N, K) where there are groups
+    self-critical, ReMax        ``baseline=rewards_of_greedy_decoding``, (N,), also where there are groups
     RLOO                        ``baseline="leave_one_out"``
     Dr. GRPO                    ``baseline="group_mean"``
     GRPO                        ``baseline="group_mean", scale="group"``
@@ -338,25 +339,29 @@ def reinforce_loss(
         mean and no deviation, and has the advantage 0. Its steps are still valid: they count in a mean, and their
         entropy counts; mask them where they should not.
     baseline : None, float, floats like `rewards`, "batch_mean", "group_mean", "leave_one_out" or "length_weighted"
-        What is subtracted from the reward: a number; one for each sequence or step; the mean over the batch; over the
-        group (without groups, the batch); over the others of the group; over the group with the valid steps of each
-        sequence for its weight. With rewards of steps, means are taken step by step over the sequences that have the
-        step. A sequence that is alone has advantage 0 wherever a mean of its group is subtracted.
+        What is subtracted from the reward: a number; one for each sequence, step or group; the mean over the batch;
+        over the group (without groups, the batch); over the others of the group; over the group with the valid steps of
+        each sequence for its weight. With rewards of steps, means are taken step by step over the sequences that have
+        the step. A sequence that is alone has advantage 0 wherever a mean of its group is subtracted.
     scale : {"group", "batch"}, optional
         Divides by the deviation of the rewards of the group, or of the batch, over n − 1; step by step for rewards of
-        steps.
-    epsilon : float
+        steps. What has no deviation, because the rewards are equal or one is alone, is not divided.
+    scale_epsilon : float
         ε ≥ 0, added to that deviation: 1e-4 as in TRL; verl has 1e-6.
     discount : float, optional
-        γ in [0, 1]: rewards of steps become rewards to go, Gₜ = rₜ + γ Gₜ₊₁. Masked steps are no actions: they are
-        passed over. A reward of NaN adds nothing; behind the last reward there is none to go.
+        γ in [0, 1]: rewards of steps become rewards to go, Gₜ = rₜ + γ Gₜ₊₁. Masked steps are no actions: G passes over
+        them, whereas verl's begins anew before a masked step. A reward of NaN adds nothing; behind the last reward
+        there is none to go.
     whiten : bool
         In the end makes the advantages of all valid steps with a reward (A − mean) / √(variance + 1e-8), as
         :func:`whiten` does; so long sequences weigh more, as in verl. For one advantage a sequence, whiten them first
         and pass them as rewards.
     entropy : float
-        β: adds −β H to each step, the entropy of its distribution in nats, in the same pass over the logits. Goes with
-        ``scores="logits"``.
+        β, the coefficient of the bonus: adds −β H to each step, the entropy of its distribution in nats, in the same
+        pass over the logits, so that β > 0 makes the policy more random. (In :func:`policy_gradient_logits`, whose
+        `entropy` is the derivative of the loss with respect to H, the same is −β.) Goes with ``scores="logits"``.
+    temperature : float
+        τ > 0: the policy is the softmax of logits / τ. Goes with ``scores="logits"``.
     scores : {"logits", "log_probs"}
         What `logits` holds; log-probabilities are taken as they are.
     lengths : (N,) integers, optional
@@ -404,10 +409,11 @@ def reinforce_loss(
         rewards,
         baseline,
         scale,
-        epsilon,
+        scale_epsilon,
         discount,
         whiten,
         entropy,
+        temperature,
         scores,
         lengths,
         mask,

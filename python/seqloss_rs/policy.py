@@ -123,7 +123,8 @@ def policy_gradient_logits(
     coefficients : floats of the shape of `ids`
         c
     entropy : float, or floats of the shape of `ids`
-        e
+        e, the derivative of the loss with respect to H: −β for a bonus of β H, which :func:`reinforce_loss` takes as
+        ``entropy=β``.
     lengths : (N,) integers, optional
         The valid steps of each sequence; what lies beyond is never read, and its gradient is 0.
     mask : (N, T) booleans, optional

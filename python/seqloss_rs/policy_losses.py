@@ -25,8 +25,8 @@ def ppo_loss(
     old_log_probs: Floats | None,
     advantages: Floats,
     *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
+    clip_low: float | None = 0.2,
+    clip_high: float | None = 0.2,
     dual_clip: float | None = None,
     ratio: Literal["token", "sequence"] = "token",
     objective: Objective = "clip",
@@ -35,7 +35,7 @@ def ppo_loss(
     log_ratio_limit: float | None = 20.0,
     reference_log_probs: Floats | None = None,
     kl: Kl | None = None,
-    kl_coefficient: float = 0.0,
+    kl_coefficient: float | None = None,
     kl_log_ratio_limit: float | None = 20.0,
     kl_limit: float | None = None,
     lengths: Lengths | None = None,
@@ -46,7 +46,9 @@ def ppo_loss(
     """PPO [1]_: ℓ = max(−A s, −A clip(s)) for each step, with the ratio s = π / π_old and the advantage A.
 
     A group axis K may follow N everywhere: K samples for each of N prompts. The gradient is with respect to
-    `log_probs`; what is held at a limit has the slope 0.
+    `log_probs`; what is held at a limit has the slope 0. Where a limit is None or inf there is none. An option with a
+    default of its own is not looked at where its objective or penalty is another one; what is None by default must not
+    be given there.
 
     Parameters
     ----------
@@ -56,12 +58,13 @@ def ppo_loss(
         The same under the policy that took the actions; None where it is the same policy, whose ratio is 1.
     advantages : floats, (N,) or (N, T); with groups (N, K) or (N, K, T)
         One for each sequence, which every step of it gets, or one for each step.
-    clip_low, clip_high : float
-        The ratio is clipped to 1 − `clip_low` and 1 + `clip_high`; inf for no limit. Both are 0.2 in the paper and in
-        the trainers; DAPO [2]_ has 0.28 above, GSPO [3]_ 3e-4 and 4e-4. TRL's CISPO calls 1 + `clip_high` epsilon_high,
-        and has none below (``clip_low=1``).
+    clip_low, clip_high : float, optional
+        The ratio is clipped to 1 − `clip_low` and 1 + `clip_high`. Both are 0.2 in the paper and in the trainers, where
+        TRL calls them epsilon and epsilon_high; DAPO [2]_ has 0.28 above, GSPO [3]_ 3e-4 and 4e-4. TRL's CISPO calls
+        1 + `clip_high` epsilon_high, and has none below (``clip_low=1``). SAPO has no clip.
     dual_clip : float, optional
-        c > 1: where A < 0 a step costs at most −A c [4]_ (3.0 in verl; TRL's delta). Goes with ``objective="clip"``.
+        c > 1: where A < 0 a step costs at most −A c [4]_ (3.0 in verl; the same as TRL's delta as long as that is above
+        1 + `clip_high`). Goes with ``objective="clip"``.
     ratio : {"token", "sequence"}
         Of each step, or of the sequence: exp of the mean of ln π − ln π_old over its valid steps (GSPO). Each step then
         has the gradient s ∂ln π (GSPO-token), which for one advantage per sequence is that of GSPO.
@@ -77,12 +80,12 @@ def ppo_loss(
     kl : {"k1", "abs", "k2", "k3", "k1+", "k3+"}, optional
         The penalty, with r = ln π_ref − ln π: −r, |r|, ½ r², exp(r) − r − 1 [7]_; with "+" the gradient is that of k2,
         which is unbiased.
-    kl_coefficient : float
-        β: `kl_coefficient` times the penalty is added to each step.
+    kl_coefficient : float, optional
+        β: `kl_coefficient` times the penalty is added to each step. A `kl` must have one; 0 leaves the penalty out.
     kl_log_ratio_limit : float, optional
-        r is held within ± this before the exp (20 as in verl).
+        k3 holds r within ± this before the exp (20 as in verl); the others have no exp, and r as it is.
     kl_limit : float, optional
-        The penalty is held within ± this (10 in verl and OpenRLHF).
+        The penalty is held within ± this: 10 in OpenRLHF, and in verl for k3. The gradient that a "+" asks for is not.
     lengths : (N,) integers, optional
         The valid steps of each sequence; what lies beyond is never read.
     mask : (N, T) booleans, optional
@@ -163,9 +166,9 @@ def grpo_loss(
     *,
     baseline: Baseline | float | Floats | None = "group_mean",
     scale: Scale | None = "group",
-    epsilon: float = 1e-4,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
+    scale_epsilon: float = 1e-4,
+    clip_low: float | None = 0.2,
+    clip_high: float | None = 0.2,
     dual_clip: float | None = None,
     ratio: Literal["token", "sequence"] = "token",
     objective: Objective = "clip",
@@ -174,7 +177,7 @@ def grpo_loss(
     log_ratio_limit: float | None = 20.0,
     reference_log_probs: Floats | None = None,
     kl: Kl | None = None,
-    kl_coefficient: float = 0.0,
+    kl_coefficient: float | None = None,
     kl_log_ratio_limit: float | None = 20.0,
     kl_limit: float | None = None,
     lengths: Lengths | None = None,
@@ -187,8 +190,9 @@ def grpo_loss(
     ==========  =====================================================================================================
     trainers'   here
     ==========  =====================================================================================================
-    grpo        ``reduction="mean_of_means"``, the default: the paper's
-    bnpo        ``reduction="mean"``: over the tokens of the batch
+    grpo        ``reduction="mean_of_means"``, the default: the paper's. TRL counts sequences without valid steps in the
+                mean: ``normalizer=N * K``
+    bnpo        ``reduction="mean"``: over the tokens of the batch (of none NaN, and 0 in TRL)
     dapo        ``reduction="mean", normalizer=tokens``: over those of all devices and accumulated batches [2]_
     dr_grpo     ``reduction="sum", normalizer=N * K * max_length, scale=None`` [3]_
     luspo       ``reduction="batch_mean", ratio="sequence"``: each sequence times its length [4]_
@@ -196,15 +200,18 @@ def grpo_loss(
 
     Parameters
     ----------
-    log_probs : (N, K, T) or (N, T) array, or list of N arrays (K, T)
-        Log-probability of each action taken, of K samples for each of N prompts. Without the axis K all sequences are
-        one group.
+    log_probs : (N, K, T) or (N · K, T) array, or list of N arrays (K, T) or of N · K arrays (T,)
+        Log-probability of each action taken, of K samples for each of N prompts.
     old_log_probs : like `log_probs`, or None
         As in :func:`ppo_loss`.
-    rewards : (N, K) or (N,) floats
-        One for each sequence. NaN is no reward: such a sequence has the advantage 0, and the others do not see it.
-    baseline, scale, epsilon
-        As in :func:`group_advantages`; the lengths of a length-weighted baseline are the valid steps.
+    rewards : (N, K) floats
+        One for each sequence, a row for each group, also where the sequences have no axis K. Trainers hand all rewards
+        over as one axis: ``rewards.reshape(-1, K)``; ``rewards[None]`` makes them one group. (One axis will do where
+        neither baseline nor scale is that of groups.) NaN is no reward: such a sequence has the advantage 0, and the
+        others do not see it.
+    baseline, scale, scale_epsilon
+        As in :func:`group_advantages`; the lengths of a length-weighted baseline are the valid steps. What TRL calls
+        epsilon is `clip_low`.
     clip_low, clip_high, dual_clip, ratio, objective, temperature_positive, temperature_negative, log_ratio_limit
         As in :func:`ppo_loss`.
     reference_log_probs, kl, kl_coefficient, kl_log_ratio_limit, kl_limit
@@ -246,7 +253,7 @@ def grpo_loss(
         rewards,
         baseline=baseline,
         scale=scale,
-        epsilon=epsilon,
+        scale_epsilon=scale_epsilon,
         clip_low=clip_low,
         clip_high=clip_high,
         dual_clip=dual_clip,
@@ -272,7 +279,7 @@ def value_loss(
     returns: Floats,
     *,
     old_values: Floats | None = None,
-    clip: float = 0.2,
+    clip: float | None = 0.2,
     lengths: Lengths | None = None,
     mask: Mask | None = None,
     reduction: PolicyReduction = "mean",
@@ -288,8 +295,8 @@ def value_loss(
         What came, as :func:`gae` returns it.
     old_values : like `values`, optional
         What the critic said when the actions were taken.
-    clip : float
-        How far from the old values V counts (0.2 in TRL and OpenRLHF, 0.5 in verl); inf for no limit. Without
+    clip : float, optional
+        How far from the old values V counts (0.2 in TRL and OpenRLHF, 0.5 in verl); None or inf for no limit. Without
         `old_values` there is nothing to clip.
     lengths, mask, reduction, normalizer
         As in :func:`ppo_loss`.
@@ -461,7 +468,7 @@ def mrt_loss(
 
 def mwer_loss(
     log_probs: Floats,
-    hypotheses: Integers | list[str] | None = None,
+    hypotheses: Integers | list[str] | list[list[str]] | None = None,
     references: Integers | list[str] | None = None,
     *,
     errors: Floats | None = None,
@@ -481,11 +488,11 @@ def mwer_loss(
     ----------
     log_probs : (N, K) or (K,) array, or list of N arrays (Kₙ,)
         Log-probability of each of the K hypotheses as a whole, of float16, bfloat16, float32 or float64.
-    hypotheses : (N, K, T) token ids, or a list of N · K texts (strings or ids), one n-best list after another
+    hypotheses : (N, K, T) token ids, or a list of N lists of texts (strings or ids), or of their N · K texts
         What the errors W are counted of: substitutions, deletions and insertions of words, as :class:`ErrorRate` counts
-        them.
+        them. For (K,) log-probabilities: (K, T) ids, or K texts.
     references : (N, R) token ids, or a list of N texts
-        What is right. Where `log_probs` is a list: one for each hypothesis.
+        What is right, one for each n-best list (or one for each hypothesis, list after list).
     errors : like `log_probs`, optional
         W, in the place of `hypotheses` and `references`.
     alpha : float
@@ -493,11 +500,12 @@ def mwer_loss(
     subtract_mean : bool
         Whether the mean of W is subtracted, which is a constant: the gradient is P̂ᵢ (Wᵢ − Σⱼ P̂ⱼ Wⱼ) in any case.
     lengths, reference_lengths : (N, K) and (N,) integers, optional
-        How many ids of each text count.
+        How many ids of each text count; those of a list of log-probabilities one after another.
     eos_id, pad_id : int, optional
         A text ends before the first `eos_id`; `pad_id` does not count at its end.
     mask : (N, K) booleans, optional
-        The hypotheses that there are. A list without any has loss 0.
+        The hypotheses that there are; what stands in the place of others is not looked at. A list without
+        any has loss 0.
     reduction, normalizer
         As in :func:`mrt_loss`.
 

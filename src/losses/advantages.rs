@@ -6,8 +6,9 @@
 //! | leave one out (RLOO) | r − the mean of the others |
 //! | length-weighted (OPO) | r − Σ length r / Σ length |
 //!
-//! σ² is over n − 1. Answers without a reward (NaN) are in no mean, and have the advantage 0; so has an answer that is alone
-//! in its group wherever a mean of the group is subtracted.
+//! σ² is over n − 1; what has none, because rewards are equal or one is alone, is not divided. Answers without a reward (NaN)
+//! are in no mean, and have the advantage 0; so has an answer that is alone in its group wherever a mean of the group is
+//! subtracted.
 //!
 //! Of the steps of an episode, with the values V of a critic (Schulman et al., 2015, <https://arxiv.org/abs/1506.02438>):
 //! Aₜ = rₜ + γ Vₜ₊₁ − Vₜ + γ λ Aₜ₊₁.
@@ -91,7 +92,7 @@ struct Peers {
     count: f64,
     /// 0 where there are none.
     mean: f64,
-    /// 0 where there are no weights, or nothing has any.
+    /// The mean where there are no weights, or nothing has any.
     weighted_mean: f64,
     /// The root of the variance over n − 1; 0 where there is one, or none.
     deviation: f64,
@@ -129,7 +130,7 @@ impl Peers {
             reward - from
         }));
         let mean = if count > 0.0 { from + sum / count } else { 0.0 };
-        let mut weighted_mean = 0.0;
+        let mut weighted_mean = mean;
         if let Some(weights) = weights {
             let pairs = || rewards.iter().zip(weights).filter(|(reward, weight)| !reward.is_nan() && **weight != 0.0);
             let total: f64 = pairs().map(|(_, weight)| weight).sum();
@@ -198,8 +199,8 @@ impl GroupAdvantages<'_> {
             };
             let divisor = match self.scale {
                 None => 1.0,
-                Some(Scale::Group) => own.deviation + self.epsilon,
-                Some(Scale::Batch) => batch.deviation + self.epsilon,
+                Some(Scale::Group) => self.divisor(own.deviation),
+                Some(Scale::Batch) => self.divisor(batch.deviation),
             };
             let peers = if is_of_batch { &batch } else { &own };
             for (answer, reward) in rewards.iter_mut().enumerate() {
@@ -212,11 +213,16 @@ impl GroupAdvantages<'_> {
                     (None, Baseline::Number(number)) => *reward - number,
                     _ => *reward - baselines.map_or(0.0, |baselines| baselines[answer]),
                 };
-                // What is exactly 0 stays, also where the deviation is 0 and nothing is added to it.
-                *reward = if centred == 0.0 { 0.0 } else { centred / divisor };
+                *reward = centred / divisor;
             }
         }
         Ok(())
+    }
+
+    /// What rewards with this deviation are divided by. Where there is none, ε alone would blow up whatever a baseline that
+    /// is not their mean leaves of them.
+    fn divisor(&self, deviation: f64) -> f64 {
+        if deviation == 0.0 { 1.0 } else { deviation + self.epsilon }
     }
 }
 

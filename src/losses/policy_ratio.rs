@@ -9,7 +9,8 @@
 //! | sapo | −A (4 / τ) σ(τ (s − 1)) | −4 A σ (1 − σ) s |
 //!
 //! clip(s) holds s within 1 − low and 1 + high. A ratio of the sequence has the mean of d over its valid steps for d, and
-//! s ∂ln π for ∂s in each of them. A penalty β k is added, with r = ln π_ref − ln π, held within ±limit:
+//! s ∂ln π for ∂s in each of them. A penalty β k is added, with r = ln π_ref − ln π, which k3 holds within ±limit before its
+//! exp:
 //!
 //! | penalty | k | ∂k/∂ln π |
 //! |---|---|---|
@@ -29,8 +30,8 @@ use crate::simd::elementary::exp_each;
 pub enum Objective {
     /// The smaller of what the ratio and the clipped ratio are worth.
     Clip {
-        /// c: what a negative advantage costs at most, as a ratio.
-        dual: Option<f64>,
+        /// c: what a negative advantage costs at most, as a ratio; infinite for no limit.
+        dual: f64,
     },
     /// The clipped ratio is a weight of REINFORCE.
     Cispo,
@@ -60,7 +61,7 @@ pub struct Kl {
     pub has_slope_of_k2: bool,
     /// β
     pub coefficient: f64,
-    /// What r is held within.
+    /// What r is held within before the exp of k3.
     pub ratio_limit: f64,
     /// What k is held within.
     pub limit: f64,
@@ -140,9 +141,8 @@ impl RatioLoss {
         let out = values.iter_mut().zip(&mut *slopes);
         match self.objective {
             Objective::Clip { dual } => {
-                let most = dual.unwrap_or(f64::INFINITY);
                 for ((value, slope), ((((ratio, distance), advantage), _), _)) in out.zip(each) {
-                    (*value, *slope) = self.clip(*ratio, is_within(*distance, self.ratio_limit), *advantage, most);
+                    (*value, *slope) = self.clip(*ratio, is_within(*distance, self.ratio_limit), *advantage, dual);
                 }
             }
             Objective::Cispo => {
@@ -227,24 +227,25 @@ fn is_within(number: f64, limit: f64) -> bool {
 impl Kl {
     /// k and its slope; `exponential` is exp(r) for those that need it.
     fn of(&self, r: f64, exponential: f64) -> Point {
-        let is_free = is_within(r, self.ratio_limit);
-        let r = r.clamp(-self.ratio_limit, self.ratio_limit);
         let (k, slope) = match self.penalty {
             Penalty::K1 => (-r, 1.0),
             Penalty::Abs => (r.abs(), if r == 0.0 { 0.0 } else { -r.signum() }),
             Penalty::K2 => (0.5 * r * r, -r),
             Penalty::K3 => {
+                let held = r.clamp(-self.ratio_limit, self.ratio_limit);
                 // Near 0 the difference would lose what it is.
                 let series = r * r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r / 720.0))));
-                let k = if r.abs() < 0.01 { series } else { exponential - r - 1.0 };
-                (k, -(r + k))
+                let k = if r.abs() < 0.01 { series } else { exponential - held - 1.0 };
+                (k, if is_within(r, self.ratio_limit) { -(r + k) } else { 0.0 })
             }
         };
-        let held = k.clamp(-self.limit, self.limit);
-        let slope = if self.has_slope_of_k2 { -r } else { slope };
-        // A slope that is not of k has nothing to do with its limit.
-        let is_free = is_free && (self.has_slope_of_k2 || is_within(k, self.limit));
-        (held, if is_free { slope } else { 0.0 })
+        // A slope that is not of k has nothing to do with what k is held within.
+        let slope = match self.has_slope_of_k2 {
+            true => -r,
+            false if is_within(k, self.limit) => slope,
+            false => 0.0,
+        };
+        (k.clamp(-self.limit, self.limit), slope)
     }
 }
 

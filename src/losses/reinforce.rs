@@ -13,9 +13,9 @@
 use super::advantages::{Baseline, GroupAdvantages, Scale, Sums, Whitening};
 use super::logits::Transform;
 use super::policy_gradient::{Actions, PolicyGradient};
-use crate::error::Error;
+use crate::error::{Error, tuple};
 use crate::float::Element;
-use crate::input::{AnyView, Argument, Axes, PerStep, Sequences, Structure, floats_per_step};
+use crate::input::{AnyView, Argument, Axes, PerStep, Sequences, Structure, Viewed, floats_per_step};
 use crate::parallel::Ticker;
 
 /// REINFORCE of logits: the policy gradient with −A for the coefficient of each step, and −β for that of its entropy.
@@ -24,10 +24,11 @@ pub fn reinforce<E: Element>(
     actions: Actions,
     mut advantages: PerStep<f64>,
     entropy: f64,
+    transform: Transform,
 ) -> PolicyGradient<'_, E> {
     advantages.negate();
     let entropy = (entropy != 0.0).then(|| PerStep::filled(&logits.structure, -entropy));
-    PolicyGradient::new(logits, actions, advantages, entropy, Transform::NONE)
+    PolicyGradient::new(logits, actions, advantages, entropy, transform)
 }
 
 /// How rewards become advantages.
@@ -69,9 +70,9 @@ impl Worth<'_> {
             return Err(Error::Value(message.to_owned()));
         }
         let given = match &self.baseline {
-            Baseline::Array(array) => Some(match per_sequence(array, structure)? {
-                Some(baselines) => Given::OfSequences(baselines),
-                None => Given::OfSteps(floats_per_step("baseline", array, structure)?),
+            Baseline::Array(array) => Some(match (per_sequence(array, structure)?, per_group(array, structure)?) {
+                (Some(baselines), _) | (None, Some(baselines)) => Given::OfSequences(baselines),
+                (None, None) => Given::OfSteps(per_step("baseline", array, structure)?),
             }),
             _ => None,
         };
@@ -97,7 +98,7 @@ impl Worth<'_> {
             (of_sequences, given) => {
                 returns = match of_sequences {
                     Some(rewards) => spread(&rewards, structure),
-                    None => floats_per_step("rewards", rewards, structure)?,
+                    None => per_step("rewards", rewards, structure)?,
                 };
                 if let Some(discount) = self.discount {
                     rewards_to_go(&mut returns, structure, discount, &valid)?;
@@ -121,21 +122,26 @@ impl Worth<'_> {
                         }
                     }
                 } else {
-                    let (mut column, mut below) = (PerStep::filled(&groups, 0.0), PerStep::filled(&groups, 0.0));
+                    let answers = groups.padding[0];
+                    let mut with_step: Vec<usize> = (0..sequences).collect();
                     for step in 0..structure.steps.iter().copied().max().unwrap_or(0) {
-                        for sequence in 0..sequences {
-                            let is_there = step < structure.steps[sequence] && valid.of(sequence)[step];
-                            (column.all_mut()[sequence], below.all_mut()[sequence]) = match is_there {
-                                true => (returns.of(sequence)[step], baseline_at(sequence, step)),
-                                false => (f64::NAN, 0.0),
-                            };
-                        }
-                        let baselines = given.is_some().then_some(&below);
-                        self.compare(&mut column, weights.as_ref(), baselines, ticker)?;
-                        for (sequence, &advantage) in column.all().iter().enumerate() {
-                            if step < structure.steps[sequence] {
-                                returns.of_mut(sequence)[step] = advantage;
-                            }
+                        // Those that are over are not looked at again, however long others are.
+                        with_step.retain(|&sequence| step < structure.steps[sequence]);
+                        let of_groups = with_step.chunk_by(|one, other| one / answers == other / answers);
+                        let steps = of_groups.map(<[usize]>::len).collect();
+                        let groups = Structure { outer: vec![], ragged: true, steps, padding: vec![] };
+                        let column = |of: &dyn Fn(usize) -> f64| {
+                            PerStep::new(with_step.iter().map(|&sequence| of(sequence)).collect(), &groups)
+                        };
+                        let mut rewards = column(&|sequence| match valid.of(sequence)[step] {
+                            true => returns.of(sequence)[step],
+                            false => f64::NAN,
+                        });
+                        let weights = weights.as_ref().map(|all| column(&|sequence| all.all()[sequence]));
+                        let below = given.as_ref().map(|_| column(&|sequence| baseline_at(sequence, step)));
+                        self.compare(&mut rewards, weights.as_ref(), below.as_ref(), ticker)?;
+                        for (&sequence, &advantage) in with_step.iter().zip(rewards.all()) {
+                            returns.of_mut(sequence)[step] = advantage;
                         }
                     }
                 }
@@ -175,11 +181,15 @@ impl Worth<'_> {
 
 /// The groups of sequences, as if each were a sequence, and its sequences the steps.
 pub fn groups(structure: &Structure) -> Structure {
-    let (outer, groups, answers) = match structure.outer[..] {
-        [groups, answers] => (vec![groups], groups, answers),
-        _ => (vec![], 1, structure.sequences()),
-    };
-    Structure { outer, ragged: false, steps: vec![answers; groups], padding: vec![answers] }
+    match structure.outer[..] {
+        [groups, answers] => grouped(groups, answers),
+        _ => Structure { outer: vec![], ..grouped(1, structure.sequences()) },
+    }
+}
+
+/// So many groups of so many sequences each.
+pub fn grouped(groups: usize, answers: usize) -> Structure {
+    Structure { outer: vec![groups], ragged: false, steps: vec![answers; groups], padding: vec![answers] }
 }
 
 /// Gₜ = rₜ + γ Gₜ₊₁ over the valid steps; NaN where there is no reward to go.
@@ -222,14 +232,40 @@ pub fn per_step_or_sequence(
     argument: &Argument<AnyView<'_>>,
     structure: &Structure,
 ) -> Result<PerStep<f64>, Error> {
-    let Some(numbers) = per_sequence(argument, structure)? else { return floats_per_step(name, argument, structure) };
+    let Some(numbers) = per_sequence(argument, structure)? else { return per_step(name, argument, structure) };
     Ok(spread(&numbers, structure))
+}
+
+/// Numbers of every step, where there could have been one for each sequence.
+fn per_step(name: &str, argument: &Argument<AnyView<'_>>, structure: &Structure) -> Result<PerStep<f64>, Error> {
+    floats_per_step(name, argument, structure).map_err(|error| either(error, name, argument, structure))
+}
+
+/// Names both shapes that would have been right, where it is the shape of an array that is wrong.
+pub fn either<V: Viewed>(error: Error, name: &str, argument: &Argument<V>, structure: &Structure) -> Error {
+    let Argument::Array(array) = argument else { return error };
+    let of_steps = match &error {
+        Error::Shape { argument, expected, .. } if argument == name => expected,
+        _ => return error,
+    };
+    Error::shape(name, array.shape(), format!("{} or {of_steps}", tuple(&structure.outer)))
 }
 
 /// The numbers of an array that has one for each sequence.
 pub fn per_sequence(argument: &Argument<AnyView<'_>>, structure: &Structure) -> Result<Option<Vec<f64>>, Error> {
     match argument {
         Argument::Array(array) if array.shape() == structure.outer => Ok(Some(array.to_vec()?)),
+        _ => Ok(None),
+    }
+}
+
+/// The numbers of an array that has one for each group, repeated for each of its sequences.
+fn per_group(argument: &Argument<AnyView<'_>>, structure: &Structure) -> Result<Option<Vec<f64>>, Error> {
+    match (argument, &structure.outer[..]) {
+        (Argument::Array(array), &[groups, answers]) if array.shape() == [groups] => {
+            let numbers = array.to_vec()?;
+            Ok(Some(numbers.iter().flat_map(|&number| std::iter::repeat_n(number, answers)).collect()))
+        }
         _ => Ok(None),
     }
 }

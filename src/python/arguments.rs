@@ -74,6 +74,16 @@ impl<'py> Floats<'py> {
         }
     }
 
+    /// How many numbers there are.
+    pub(super) fn numbers(&self) -> usize {
+        let numbers =
+            |array: &Array<'_>| array.shape.iter().fold(1usize, |product, &axis| product.saturating_mul(axis));
+        match &self.arrays {
+            Argument::Array(array) => numbers(array),
+            Argument::List(arrays) => arrays.iter().map(numbers).fold(0, usize::saturating_add),
+        }
+    }
+
     /// As views of `E`, which must be its kind.
     pub(super) fn typed<E: Element + Plain>(&self) -> Argument<View<'_, E>> {
         map(&self.arrays, Array::view)
@@ -333,9 +343,12 @@ fn floats<'py>(name: &str, array: &Bound<'py, PyUntypedArray>) -> PyResult<(Kind
             let copy = array.call_method1("astype", ("float64", "C"))?;
             Ok((Kind::F64, Array::new(copy.cast::<PyUntypedArray>()?).expect("a fresh copy is contiguous")))
         }
-        _ => {
+        kind => {
+            let has_none = kind == b'O'
+                && array.call_method0("ravel")?.try_iter()?.any(|item| item.is_ok_and(|item| item.is_none()));
+            let what = if has_none { "None among its items".to_owned() } else { format!("dtype {dtype}") };
             let expected = "expected real numbers (float16, bfloat16, float32 or float64)";
-            Err(Error::Type(format!("{name} has dtype {dtype}, {expected}")).into())
+            Err(Error::Type(format!("{name} has {what}, {expected}")).into())
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn expected_loss<'py>(
     options: Option<Bound<'py, PyDict>>,
 ) -> PyResult<Object<'py>> {
     guarded(|| {
-        let with = Parameters { curve: name, dict: options, read: vec![] };
+        let with = Parameters { loss: name, dict: options, read: vec![] };
         let mut call = Call::new(&["logits", "references"], arguments, with)?;
         let reducer = call.reducer(NUMERIC)?;
         let scores = Scores::new(&call.word("scores")?, &["logits", "log_probs", "probs"])?;

@@ -12,6 +12,7 @@ use super::answer::{Request, Results, Term, answer, is_in_place};
 use super::arguments::{Floats, Mask, flag, holds_integers, integer, integer_array, integers, number, reducer, word};
 use super::array::{Kind, with_element};
 use super::pointwise::at_least_zero;
+use super::policy::choice;
 use super::{enter, guarded};
 use crate::error::Error;
 use crate::float::Element;
@@ -26,7 +27,7 @@ use crate::losses::logits::Transform;
 use crate::losses::policy_gradient::{self, Actions, PolicyGradient, TokenLogProbs};
 use crate::losses::policy_terms::{PolicyTerms, Terms};
 use crate::losses::reinforce::{Worth, axes, reinforce};
-use crate::parallel::watched;
+use crate::parallel::{Watch, watched};
 use crate::reduction::{NUMERIC, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -283,14 +284,7 @@ impl<'py> Given<'py> {
 
 /// Whose deviation advantages are divided by.
 pub(super) fn scale_of(object: &Object<'_>) -> PyResult<Scale> {
-    match &*word("scale", object)? {
-        "group" => Ok(Scale::Group),
-        "batch" => Ok(Scale::Batch),
-        other => {
-            let choices: &[&str] = &["group", "batch"];
-            Err(Error::Choice { argument: "scale", value: other.to_owned(), choices }.into())
-        }
-    }
+    Ok(choice("scale", &word("scale", object)?, &["group", "batch"], &[Scale::Group, Scale::Batch])?)
 }
 
 /// One number for each class.
@@ -319,10 +313,11 @@ pub(super) fn reinforce_loss<'py>(
     rewards: Object<'py>,
     baseline: Option<Object<'py>>,
     scale: Option<Object<'py>>,
-    epsilon: Object<'py>,
+    scale_epsilon: Object<'py>,
     discount: Option<Object<'py>>,
     whiten: Object<'py>,
     entropy: Object<'py>,
+    temperature: Object<'py>,
     scores: Object<'py>,
     lengths: Option<Object<'py>>,
     mask: Option<Object<'py>>,
@@ -345,6 +340,11 @@ pub(super) fn reinforce_loss<'py>(
             true => Floats::rows("logits", &logits)?,
             false => Floats::new("logits", &logits)?,
         };
+        let transform = transform(&temperature, None, first.kind)?;
+        if !transform.is_none() && scores != Scores::Logits {
+            let message = format!("temperature is {temperature}, which goes with scores=\"logits\"");
+            return Err(Error::Value(message).into());
+        }
         let actions = actions.map(|object| integers("actions", &object)).transpose()?;
         let rewards = Floats::new("rewards", &rewards)?;
         let baseline_array;
@@ -358,13 +358,17 @@ pub(super) fn reinforce_loss<'py>(
         let worth = Worth {
             baseline,
             scale: scale.as_ref().map(scale_of).transpose()?,
-            epsilon: at_least_zero("epsilon", &epsilon)?,
+            epsilon: at_least_zero("scale_epsilon", &scale_epsilon)?,
             discount: discount.map(|object| number("discount", &object)).transpose()?,
             whitens: flag("whiten", &whiten)?,
         };
         let mask = mask.map(|object| Mask::new("mask", &object)).transpose()?;
         with_element!(first.kind, E => {
-            let mut sequences = Sequences::<E>::new("logits", &first.typed(), axes(actions.is_some()), true)?;
+            let (typed, axes) = (first.typed(), axes(actions.is_some()));
+            let width = first.shape().and_then(|shape| shape.last()).filter(|_| axes != Axes::Steps);
+            let work = first.numbers() / width.map_or(1, |&width| width.max(1));
+            let new = |_: &Watch<'_>| Sequences::<E>::new("logits", &typed, axes, true);
+            let mut sequences = enter(py, work, new)?;
             let valid = lengths_of("lengths", lengths.as_ref(), &sequences.structure)?;
             if actions.is_some() {
                 sequences.truncate(&valid);
@@ -372,20 +376,23 @@ pub(super) fn reinforce_loss<'py>(
             if is_in_place(&gradient, &first, &[]) {
                 sequences.read_in_place();
             }
-            let structure = &sequences.structure;
-            let ids = actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
-            let mask = mask_of_steps(mask.as_ref(), structure)?;
-            let valid = valid_steps(&valid, mask.clone(), structure);
-            let (rewards, all_valid, work) = (rewards.any(), valid.clone(), structure.steps.iter().sum());
+            let (structure, mask) = (&sequences.structure, mask.as_ref().map(Mask::views));
+            let (ids, mask, valid) = enter(py, work, |_| {
+                let ids = actions.as_ref().map(|actions| integers_per_step("actions", actions, structure)).transpose()?;
+                let mask = mask.map(|mask| mask_per_step("mask", &mask, structure)).transpose()?;
+                let valid = valid_steps(&valid, mask.clone(), structure);
+                Ok((ids, mask, valid))
+            })?;
+            let (rewards, all_valid) = (rewards.any(), valid.clone());
             let mut advantages = enter(py, work, |watch| {
                 watched(watch, |ticker| worth.advantages(&rewards, structure, all_valid, ticker))
             })?;
             let ids = match ids {
                 Some(ids) => {
                     let actions = Actions { ids, mask, ignore_index: None };
-                    actions.check("actions", &sequences)?;
+                    enter(py, work, |_| actions.check("actions", &sequences))?;
                     if scores == Scores::Logits {
-                        let loss = reinforce(sequences, actions, advantages, entropy);
+                        let loss = reinforce(sequences, actions, advantages, entropy, transform);
                         return answer(py, &loss, &reducer, Term::Step, &gradient, &first, &[]);
                     }
                     Some(actions.ids)

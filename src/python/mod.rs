@@ -14,6 +14,7 @@ mod expected;
 mod fork;
 mod losses;
 mod matrix;
+mod n_best;
 mod pointwise;
 mod policy;
 mod resample;

@@ -47,7 +47,7 @@ pub(super) fn pointwise_loss<'py>(
         let reducer = reducer(&reduction, normalizer.as_ref(), NUMERIC)?;
         let mut call =
             Call::new(gradient, reducer, ("predictions", &predictions), &targets, lengths, mask, weights, &nan)?;
-        let mut with = Parameters { curve, dict: parameters, read: vec![] };
+        let mut with = Parameters { loss: curve, dict: parameters, read: vec![] };
         match curve {
             "mse" => call.answer(py, &Direct(Squared), with),
             "mae" => call.answer(py, &Direct(Absolute), with),
@@ -118,7 +118,7 @@ pub(super) fn gaussian_nll_loss<'py>(
         let gaussian = Gaussian { full: flag("full", &full)?, epsilon: above_zero("eps", &eps)? };
         let mut call =
             Call::new(gradient, reducer, ("predictions", &predictions), &targets, lengths, mask, weights, &nan)?;
-        let with = Parameters { curve: "gaussian_nll", dict: None, read: vec![] };
+        let with = Parameters { loss: "gaussian_nll", dict: None, read: vec![] };
         let variances = Floats::new("variances", &variances)?;
         if argnums == 2 {
             // The variances are what is differentiated by, and so what the others have to fit.
@@ -149,7 +149,7 @@ pub(super) fn interval_coverage<'py>(
         let reducer = Reducer::new("mean", NUMERIC, None)?;
         let mut call = Call::new(None, reducer, ("lower", &lower), &targets, lengths, mask, weights, &nan)?;
         call.other = Third::Numbers("upper", Floats::new("upper", &upper)?);
-        call.answer(py, &Direct(Inside), Parameters { curve: "interval_coverage", dict: None, read: vec![] })
+        call.answer(py, &Direct(Inside), Parameters { loss: "interval_coverage", dict: None, read: vec![] })
     })
 }
 
@@ -277,7 +277,8 @@ fn per_number<R>((rows, width): (Vec<R>, usize)) -> Vec<PerNumber<R>> {
 
 /// What a curve takes besides, by name.
 pub(super) struct Parameters<'a, 'py> {
-    pub(super) curve: &'a str,
+    /// What they are of, as messages name it.
+    pub(super) loss: &'a str,
     pub(super) dict: Option<Bound<'py, PyDict>>,
     /// Those that have been read.
     pub(super) read: Vec<&'static str>,
@@ -287,7 +288,7 @@ impl<'py> Parameters<'_, 'py> {
     pub(super) fn get(&mut self, name: &'static str) -> PyResult<Object<'py>> {
         self.read.push(name);
         let found = self.dict.as_ref().map(|dict| dict.get_item(name)).transpose()?.flatten();
-        found.ok_or_else(|| PyTypeError::new_err(format!("{}_loss() needs the argument {name:?}", self.curve)))
+        found.ok_or_else(|| PyTypeError::new_err(format!("{}_loss() needs the argument {name:?}", self.loss)))
     }
 
     pub(super) fn above_zero(&mut self, name: &'static str) -> PyResult<f64> {
@@ -296,6 +297,25 @@ impl<'py> Parameters<'_, 'py> {
 
     pub(super) fn at_least_zero(&mut self, name: &'static str) -> PyResult<f64> {
         at_least_zero(name, &self.get(name)?)
+    }
+
+    /// What something is held within: a positive number, or None or infinity for nothing.
+    pub(super) fn limit(&mut self, name: &'static str) -> PyResult<f64> {
+        unless_infinite(name, &self.get(name)?, above_zero)
+    }
+
+    /// How far something goes: at least 0, or None or infinity for as far as it likes.
+    pub(super) fn reach(&mut self, name: &'static str) -> PyResult<f64> {
+        unless_infinite(name, &self.get(name)?, at_least_zero)
+    }
+
+    /// A number from 0 to 1.
+    pub(super) fn fraction(&mut self, name: &'static str) -> PyResult<f64> {
+        let value = number(name, &self.get(name)?)?;
+        match (0.0..=1.0).contains(&value) {
+            true => Ok(value),
+            false => Err(Error::Value(format!("{name} is {value}, which is not in 0..=1")).into()),
+        }
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> PyResult<bool> {
@@ -308,7 +328,7 @@ impl<'py> Parameters<'_, 'py> {
         for name in dict.keys() {
             let name: String = name.extract()?;
             if !self.read.contains(&name.as_str()) {
-                let message = format!("{}_loss() got an unexpected keyword argument '{name}'", self.curve);
+                let message = format!("{}_loss() got an unexpected keyword argument '{name}'", self.loss);
                 return Err(PyTypeError::new_err(message));
             }
         }
@@ -318,17 +338,26 @@ impl<'py> Parameters<'_, 'py> {
 
 fn above_zero(name: &str, object: &Object<'_>) -> PyResult<f64> {
     let value = number(name, object)?;
-    match value > 0.0 && value.is_finite() {
-        true => Ok(value),
-        false => Err(Error::Value(format!("{name} is {value}, expected a positive number")).into()),
-    }
+    Ok(finite(name, value, value > 0.0, "a positive number")?)
 }
 
 pub(super) fn at_least_zero(name: &str, object: &Object<'_>) -> PyResult<f64> {
     let value = number(name, object)?;
-    match value >= 0.0 && value.is_finite() {
-        true => Ok(value),
-        false => Err(Error::Value(format!("{name} is {value}, expected a number that is at least 0")).into()),
+    Ok(finite(name, value, value >= 0.0, "a number that is at least 0")?)
+}
+
+fn unless_infinite(name: &str, object: &Object<'_>, read: fn(&str, &Object<'_>) -> PyResult<f64>) -> PyResult<f64> {
+    match object.is_none() || number(name, object)? == f64::INFINITY {
+        true => Ok(f64::INFINITY),
+        false => read(name, object),
+    }
+}
+
+fn finite(name: &str, value: f64, fits: bool, expected: &str) -> Result<f64, Error> {
+    match (fits, value.is_finite()) {
+        (true, true) => Ok(value),
+        (true, false) => Err(Error::Value(format!("{name} is {value}, expected a finite number"))),
+        (false, _) => Err(Error::Value(format!("{name} is {value}, expected {expected}"))),
     }
 }
 

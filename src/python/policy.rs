@@ -3,25 +3,26 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use super::answer::{Request, Results, Term, answer, is_in_place};
-use super::arguments::{Floats, Mask, integer_array, integers, number, reducer, word};
+use super::arguments::{Floats, Mask, integer_array, integers, reducer, word};
 use super::array::{Kind, with_element};
-use super::losses::{Given, addresses, lengths_of, mask_of_steps, scale_of, valid_steps};
+use super::losses::{Given, addresses, scale_of, valid_steps};
+use super::n_best::NBest;
 use super::pointwise::Parameters;
-use super::text::word_error_rate;
 use super::{enter, guarded};
 use crate::error::{Error, tuple};
 use crate::input::{
-    AnyRows, Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, rows_like,
+    AnyRows, Argument, Axes, PerStep, Sequences, Structure, floats_per_step, integers_per_step, lengths, mask_per_step,
+    rows_like,
 };
-use crate::losses::advantages::{Baseline, Estimation, GroupAdvantages, Sums, Whitening};
+use crate::losses::advantages::{Baseline, Estimation, GroupAdvantages, Scale, Sums, Whitening};
 use crate::losses::policy_ratio::{Kl, Objective, Penalty, RatioLoss, Steps, value_term};
 use crate::losses::policy_sets::{Margin, Preference, Risk};
 use crate::losses::policy_terms::{BLOCK, Block, PolicyTerms, Terms};
-use crate::losses::reinforce::{groups, per_sequence, per_step_or_sequence};
-use crate::parallel::{Ticker, for_each, watched};
+use crate::losses::reinforce::{either, grouped, groups, per_sequence, per_step_or_sequence};
+use crate::parallel::{Ticker, Watch, for_each, watched};
 use crate::reduction::{NUMERIC, POLICY, Reducer};
 
 type Object<'py> = Bound<'py, PyAny>;
@@ -53,7 +54,7 @@ pub(super) fn policy_loss<'py>(
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let names = names(name)?;
-        let with = Parameters { curve: name, dict: options, read: vec![] };
+        let with = Parameters { loss: name, dict: options, read: vec![] };
         let mut call = Call::new(names, arguments, with)?;
         let first = Floats::new(names[0], &call.argument(0)?)?;
         let has_groups = !matches!(name, "dpo" | "mrt" | "mwer" | "group_advantages");
@@ -101,7 +102,7 @@ impl<'a, 'py> Call<'a, 'py> {
         with: Parameters<'a, 'py>,
     ) -> PyResult<Self> {
         if arguments.len() > names.len() {
-            let (name, most, count) = (with.curve, names.len(), arguments.len());
+            let (name, most, count) = (with.loss, names.len(), arguments.len());
             let message = format!("{name}_loss() takes {most} positional arguments, not {count}");
             return Err(PyTypeError::new_err(message));
         }
@@ -122,31 +123,6 @@ impl<'a, 'py> Call<'a, 'py> {
 
     pub(super) fn word(&mut self, name: &'static str) -> PyResult<String> {
         Ok(word(name, &self.with.get(name)?)?.into_owned())
-    }
-
-    /// What something is held within: a positive number, or anything.
-    fn limit(&mut self, name: &'static str) -> PyResult<f64> {
-        match self.given(name)? {
-            None => Ok(f64::INFINITY),
-            Some(_) => self.with.above_zero(name),
-        }
-    }
-
-    /// A number that is at least 0, and may be infinite.
-    fn reach(&mut self, name: &'static str) -> PyResult<f64> {
-        let value = number(name, &self.with.get(name)?)?;
-        match value >= 0.0 {
-            true => Ok(value),
-            false => Err(Error::Value(format!("{name} is {value}, expected a number that is at least 0")).into()),
-        }
-    }
-
-    fn fraction(&mut self, name: &'static str) -> PyResult<f64> {
-        let value = number(name, &self.with.get(name)?)?;
-        match (0.0..=1.0).contains(&value) {
-            true => Ok(value),
-            false => Err(Error::Value(format!("{name} is {value}, which is not in 0..=1")).into()),
-        }
     }
 
     pub(super) fn reducer(&mut self, choices: &'static [&'static str]) -> PyResult<Reducer> {
@@ -212,6 +188,30 @@ impl Out<'_> {
     }
 }
 
+/// Arrays that are filled from their beginning.
+struct Appended<'a> {
+    all: Vec<Out<'a>>,
+    /// Which of them is next...
+    array: usize,
+    /// ... and which place in it.
+    place: usize,
+}
+
+impl Appended<'_> {
+    fn append(&mut self, mut numbers: &[f64]) {
+        while !numbers.is_empty() {
+            let out = &mut self.all[self.array];
+            let (now, later) = numbers.split_at(numbers.len().min(out.len() - self.place));
+            out.write(self.place, now);
+            self.place += now.len();
+            if self.place == out.len() {
+                (self.array, self.place) = (self.array + 1, 0);
+            }
+            numbers = later;
+        }
+    }
+}
+
 impl<'py> About<'py> {
     fn is_double(&self) -> bool {
         self.first.kind == Kind::F64
@@ -219,7 +219,17 @@ impl<'py> About<'py> {
 
     /// Numbers of every step, which stay where they are.
     fn rows<'a>(&self, name: &str, floats: &'a Floats<'py>) -> PyResult<Vec<AnyRows<'a>>> {
-        Ok(rows_like(name, &floats.any(), &self.structure, &[])?)
+        let (numbers, structure) = (floats.any(), &self.structure);
+        enter(self.py, structure.sequences(), |_| rows_like(name, &numbers, structure, &[]))
+    }
+
+    /// The same, where there could have been one number for each sequence.
+    fn rows_or_one<'a>(&self, name: &str, floats: &'a Floats<'py>) -> PyResult<Vec<AnyRows<'a>>> {
+        let (numbers, structure) = (floats.any(), &self.structure);
+        let rows = |_: &Watch<'_>| {
+            rows_like(name, &numbers, structure, &[]).map_err(|error| either(error, name, &numbers, structure))
+        };
+        enter(self.py, structure.sequences(), rows)
     }
 
     /// The same of the first argument.
@@ -233,10 +243,6 @@ impl<'py> About<'py> {
         enter(self.py, self.steps(), |_| floats_per_step(name, &numbers, structure))
     }
 
-    fn zeros(&self) -> PerStep<f64> {
-        PerStep::filled(&self.structure, 0.0)
-    }
-
     fn steps(&self) -> usize {
         self.structure.steps.iter().sum()
     }
@@ -246,16 +252,17 @@ impl<'py> About<'py> {
         self.structure.steps.iter().map(|steps| 1 + 8 * steps).sum()
     }
 
-    fn mask(&self, call: &mut Call<'_, 'py>) -> PyResult<Option<PerStep<bool>>> {
+    /// The steps within `lengths`, if there are any, and `mask`.
+    fn valid(&self, call: &mut Call<'_, 'py>, has_lengths: bool) -> PyResult<PerStep<bool>> {
+        let given = if has_lengths { call.given("lengths")? } else { None };
+        let given = given.map(|object| integer_array("lengths", &object)).transpose()?;
         let mask = call.given("mask")?.map(|object| Mask::new("mask", &object)).transpose()?;
-        Ok(mask_of_steps(mask.as_ref(), &self.structure)?)
-    }
-
-    /// The steps within `lengths` and `mask`.
-    fn valid(&self, call: &mut Call<'_, 'py>) -> PyResult<PerStep<bool>> {
-        let lengths = call.given("lengths")?;
-        let lengths = lengths_of("lengths", lengths.as_ref(), &self.structure)?;
-        Ok(valid_steps(&lengths, self.mask(call)?, &self.structure))
+        let (mask, structure) = (mask.as_ref().map(Mask::views), &self.structure);
+        enter(self.py, self.steps(), |_| {
+            let lengths = lengths("lengths", given.as_ref(), structure)?;
+            let mask = mask.map(|mask| mask_per_step("mask", &mask, structure)).transpose()?;
+            Ok(valid_steps(&lengths, mask, structure))
+        })
     }
 
     /// `others` are the other floats that are read on the way.
@@ -270,7 +277,9 @@ impl<'py> About<'py> {
         let has_groups = self.structure.outer.len() == 2;
         let others = addresses(others);
         with_element!(self.first.kind, E => {
-            let mut sequences = Sequences::<E>::new(self.names[0], &self.first.typed(), Axes::Steps, has_groups)?;
+            let (name, first) = (self.names[0], self.first.typed());
+            let new = |_: &Watch<'_>| Sequences::<E>::new(name, &first, Axes::Steps, has_groups);
+            let mut sequences = enter(self.py, self.structure.sequences(), new)?;
             if is_in_place(&self.gradient, &self.first, &others) {
                 sequences.read_in_place();
             }
@@ -285,13 +294,14 @@ impl<'py> About<'py> {
         Results::new(self.py, &dtype, &self.structure, Term::Step, &[])
     }
 
-    /// The arrays as they are.
-    fn whole<'a>(&self, room: &'a mut Results<'py>) -> Vec<Out<'a>> {
+    /// All of them, one after another.
+    fn whole<'a>(&self, room: &'a mut Results<'py>) -> Appended<'a> {
         let arrays = room.arrays.iter_mut();
-        match self.is_double() {
+        let all = match self.is_double() {
             true => arrays.map(|array| Out::Double(array.numbers())).collect(),
             false => arrays.map(|array| Out::Single(array.numbers())).collect(),
-        }
+        };
+        Appended { all, array: 0, place: 0 }
     }
 
     /// The numbers of every sequence.
@@ -304,44 +314,41 @@ impl<'py> About<'py> {
 
     fn ratio(&self, mut call: Call<'_, 'py>, is_of_rewards: bool) -> PyResult<Object<'py>> {
         let reducer = call.reducer(POLICY)?;
-        let valid = self.valid(&mut call)?;
+        let valid = self.valid(&mut call, true)?;
         let floats = |name: &str, object: Object<'py>| Floats::new(name, &object);
         let old = Some(call.argument(1)?).filter(|object| !object.is_none());
         let old = old.map(|object| floats("old_log_probs", object)).transpose()?;
         let old_rows = old.as_ref().map(|old| self.rows("old_log_probs", old)).transpose()?;
         let name = self.names[2];
         let advantages = floats(name, call.argument(2)?)?;
-        let worth = match (is_of_rewards, per_sequence(&advantages.any(), &self.structure)?) {
-            (true, Some(rewards)) => Worth::Groups(self.advantages_of_rewards(&mut call, rewards, &valid)?),
-            (true, None) => {
-                return Err(Error::shape(name, advantages.shape().unwrap_or(&[]), tuple(&self.structure.outer)).into());
-            }
-            (false, Some(advantages)) => Worth::Sequences(advantages),
-            (false, None) => Worth::Steps(self.rows(name, &advantages)?),
+        let worth = match is_of_rewards {
+            true => Worth::Groups(self.advantages_of_rewards(&mut call, &advantages, &valid)?),
+            false => match per_sequence(&advantages.any(), &self.structure)? {
+                Some(advantages) => Worth::Sequences(advantages),
+                None => Worth::Steps(self.rows_or_one(name, &advantages)?),
+            },
         };
         let reference = call.given("reference_log_probs")?;
         let kl = kl(&mut call, reference.is_some())?;
         let reference = reference.map(|object| floats("reference_log_probs", object)).transpose()?;
         let reference_rows = reference.as_ref().map(|all| self.rows("reference_log_probs", all)).transpose()?;
-        let dual = call.given("dual_clip")?.map(|_| call.with.above_zero("dual_clip")).transpose()?;
-        if let Some(dual) = dual
-            && dual <= 1.0
-        {
+        let dual = call.with.limit("dual_clip")?;
+        if dual <= 1.0 {
             return Err(Error::Value(format!("dual_clip is {dual}, expected a number above 1")).into());
         }
         let temperatures =
             [call.with.above_zero("temperature_positive")?, call.with.above_zero("temperature_negative")?];
         let objectives = [Objective::Clip { dual }, Objective::Cispo, Objective::Sapo(temperatures)];
         let objective = choice("objective", &call.word("objective")?, &["clip", "cispo", "sapo"], &objectives)?;
-        if dual.is_some() && !matches!(objective, Objective::Clip { .. }) {
+        if dual.is_finite() && !matches!(objective, Objective::Clip { .. }) {
             return Err(Error::Value("dual_clip goes with objective=\"clip\"".to_owned()).into());
         }
         let is_of_sequence = choice("ratio", &call.word("ratio")?, &["token", "sequence"], &[false, true])?;
         let loss = RatioLoss {
             objective,
-            clip_low: call.reach("clip_low")?,
-            clip_high: call.reach("clip_high")?,
-            ratio_limit: call.limit("log_ratio_limit")?,
+            clip_low: call.with.reach("clip_low")?,
+            clip_high: call.with.reach("clip_high")?,
+            ratio_limit: call.with.limit("log_ratio_limit")?,
             kl,
         };
         call.with.finish()?;
@@ -398,18 +405,44 @@ impl<'py> About<'py> {
         Ok(means)
     }
 
-    /// Advantages of sequences whose rewards are compared within their group: the last axis, or the batch.
+    /// Advantages of sequences whose rewards are compared within their group. Of sequences that have no axis for it, the
+    /// rewards say which are one.
     fn advantages_of_rewards(
         &self,
         call: &mut Call<'_, 'py>,
-        rewards: Vec<f64>,
+        rewards: &Floats<'py>,
         valid: &PerStep<bool>,
     ) -> PyResult<PerStep<f64>> {
-        let groups = groups(&self.structure);
-        let counts = (0..rewards.len()).map(|sequence| valid.of(sequence).iter().filter(|&&own| own).count() as f64);
-        let weights = PerStep::new(counts.collect(), &groups);
-        let mut advantages = PerStep::new(rewards, &groups);
-        compare(self.py, call, &groups, &mut advantages, Some(&weights))?;
+        let (shape, outer) = (rewards.shape().unwrap_or(&[]), &self.structure.outer);
+        let sequences = self.structure.sequences();
+        let groups = match shape {
+            _ if rewards.is_list() => None,
+            &[groups, answers] if outer.len() < 2 && groups.checked_mul(answers) == Some(sequences) => {
+                Some(grouped(groups, answers))
+            }
+            _ => (shape == outer).then(|| groups(&self.structure)),
+        };
+        let Some(groups) = groups else {
+            let expected = if outer.len() == 2 { tuple(outer) } else { format!("(N, K) with N * K = {sequences}") };
+            return Err(Error::shape("rewards", shape, expected).into());
+        };
+        let numbers = rewards.any();
+        let (mut advantages, weights) = enter(self.py, self.steps(), |watch| {
+            let rewards = match &numbers {
+                Argument::Array(array) => array.to_vec()?,
+                Argument::List(_) => unreachable!("rewards are one array"),
+            };
+            let counts = watched(watch, |ticker| {
+                let count = |sequence| {
+                    let valid: &[bool] = valid.of(sequence);
+                    ticker.tick(1 + valid.len())?;
+                    Ok(valid.iter().filter(|&&own| own).count() as f64)
+                };
+                (0..sequences).map(count).collect::<Result<_, Error>>()
+            })?;
+            Ok((PerStep::new(rewards, &groups), PerStep::new(counts, &groups)))
+        })?;
+        compare(self.py, call, (&groups, shape), &mut advantages, Some(&weights))?;
         Ok(advantages)
     }
 
@@ -420,39 +453,37 @@ impl<'py> About<'py> {
         let weights = match lengths {
             None => None,
             Some(lengths) => {
-                let lengths = integers_per_step("lengths", &integers("lengths", &lengths)?, &self.structure)?;
-                let mut weights = self.zeros();
-                for group in 0..self.structure.sequences() {
-                    for (weight, &length) in weights.of_mut(group).iter_mut().zip(lengths.of(group)) {
-                        *weight = length.max(0) as f64;
-                    }
-                }
-                Some(weights)
+                let (lengths, structure) = (integers("lengths", &lengths)?, &self.structure);
+                Some(enter(self.py, self.steps(), |watch| {
+                    let lengths = integers_per_step("lengths", &lengths, structure)?;
+                    watched(watch, |ticker| weights_of(&lengths, structure, ticker))
+                })?)
             }
         };
         let mut rewards = self.copied(self.names[0], &self.first)?;
-        compare(self.py, &mut call, &self.structure, &mut rewards, weights.as_ref())?;
+        let shape = self.first.shape().unwrap_or(&[]);
+        compare(self.py, &mut call, (&self.structure, shape), &mut rewards, weights.as_ref())?;
         call.with.finish()?;
         let mut room = self.room()?;
         let mut out = self.whole(&mut room);
-        enter(self.py, self.steps(), |_| {
-            let mut rest = rewards.all();
-            for out in &mut out {
-                let numbers;
-                (numbers, rest) = rest.split_at(out.len());
-                out.write(0, numbers);
-            }
-            Ok(())
+        enter(self.py, self.steps(), |watch| {
+            watched(watch, |ticker| {
+                for numbers in rewards.all().chunks(BLOCK) {
+                    ticker.tick(BLOCK)?;
+                    out.append(numbers);
+                }
+                Ok(())
+            })
         })?;
         drop(out);
         room.into_object(self.py, &self.structure, Term::Step)
     }
 
     fn generalized(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
-        let valid = self.valid(&mut call)?;
+        let valid = self.valid(&mut call, true)?;
         let values = Floats::new("values", &call.argument(1)?)?;
         let (rewards, values) = (self.own_rows()?, self.rows("values", &values)?);
-        let (discount, decay) = (call.fraction("discount")?, call.fraction("decay")?);
+        let (discount, decay) = (call.with.fraction("discount")?, call.with.fraction("decay")?);
         call.with.finish()?;
         let (mut advantages, mut returns) = (self.room()?, self.room()?);
         let out = self.split(&mut advantages).into_iter().zip(self.split(&mut returns)).enumerate();
@@ -488,52 +519,47 @@ impl<'py> About<'py> {
     }
 
     fn whitened(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
-        let (valid, shifts_mean) = (self.valid(&mut call)?, call.with.flag("shift_mean")?);
+        let (valid, shifts_mean) = (self.valid(&mut call, true)?, call.with.flag("shift_mean")?);
         let epsilon = call.with.at_least_zero("epsilon")?;
         call.with.finish()?;
         let (rows, mut room) = (self.own_rows()?, self.room()?);
-        let mut out = self.split(&mut room);
-        let blocks = || {
-            let all = self.structure.steps.iter().enumerate();
-            all.flat_map(|(sequence, &end)| {
-                (0..end).step_by(BLOCK).map(move |first| (sequence, first..end.min(first + BLOCK)))
-            })
-        };
-        let blocks: Vec<_> = blocks().collect();
+        let (mut out, sequences) = (self.whole(&mut room), &self.structure.steps);
         enter(self.py, self.work(), |watch| {
             watched(watch, |ticker| {
                 let mut buffer = [0.0; BLOCK];
                 let mut visit = |each: &mut dyn FnMut(&[f64], &[bool])| {
-                    for (sequence, steps) in &blocks {
-                        ticker.tick(8 * steps.len())?;
-                        let numbers = rows[*sequence].block(steps.clone(), &mut buffer);
-                        each(numbers, &valid.of(*sequence)[steps.clone()]);
+                    for (sequence, &end) in sequences.iter().enumerate() {
+                        for first in (0..end).step_by(BLOCK) {
+                            let steps = first..end.min(first + BLOCK);
+                            ticker.tick(8 * steps.len())?;
+                            let numbers = rows[sequence].block(steps.clone(), &mut buffer);
+                            each(numbers, &valid.of(sequence)[steps]);
+                        }
                     }
                     Ok(())
                 };
                 let whitening = Whitening::new(&mut visit, !shifts_mean, epsilon)?;
-                let mut places = blocks.iter();
                 visit(&mut |numbers, valid| {
-                    let Some((sequence, steps)) = places.next() else { return };
                     let mut white = [0.0; BLOCK];
                     let white = &mut white[..numbers.len()];
                     white.copy_from_slice(numbers);
                     whitening.of(white, valid);
-                    out[*sequence].write(steps.start, white);
+                    out.append(white);
                 })
             })
         })?;
+        drop(out);
         room.into_object(self.py, &self.structure, Term::Step)
     }
 
     fn value(&self, mut call: Call<'_, 'py>) -> PyResult<Object<'py>> {
         let reducer = call.reducer(POLICY)?;
-        let valid = self.valid(&mut call)?;
+        let valid = self.valid(&mut call, true)?;
         let returns = Floats::new("returns", &call.argument(1)?)?;
         let old = call.given("old_values")?.map(|object| Floats::new("old_values", &object)).transpose()?;
         let rows = self.rows("returns", &returns)?;
         let old_rows = old.as_ref().map(|old| self.rows("old_values", old)).transpose()?;
-        let clip = call.reach("clip")?;
+        let clip = call.with.reach("clip")?;
         call.with.finish()?;
         let kernel = |block: Block<'_>| {
             let Block { sequence, steps, numbers, valid, values, slopes } = block;
@@ -565,7 +591,7 @@ impl<'py> About<'py> {
         let margin = Margin {
             preference: choice("objective", &call.word("objective")?, &["dpo", "ipo", "hinge"], &preferences)?,
             beta: call.with.above_zero("beta")?,
-            label_smoothing: call.fraction("label_smoothing")?,
+            label_smoothing: call.with.fraction("label_smoothing")?,
         };
         if margin.label_smoothing > 0.0 && margin.preference != Preference::Dpo {
             return Err(Error::Value("label_smoothing goes with objective=\"dpo\"".to_owned()).into());
@@ -580,16 +606,16 @@ impl<'py> About<'py> {
             block.slopes.copy_from_slice(&[slope, -slope]);
             Ok(())
         };
-        let valid = PerStep::filled(&self.structure, true);
+        let structure = &self.structure;
+        let valid = enter(self.py, self.steps(), |_| Ok(PerStep::filled(structure, true)))?;
         self.answer(&reducer, Terms::Sequences(&kernel), valid, [reference.as_ref()])
     }
 
     fn risk(&self, mut call: Call<'_, 'py>, is_of_words: bool) -> PyResult<Object<'py>> {
         let reducer = call.reducer(NUMERIC)?;
-        let mask = self.mask(&mut call)?;
-        let valid = mask.unwrap_or_else(|| PerStep::filled(&self.structure, true));
+        let valid = self.valid(&mut call, false)?;
         let costs = match is_of_words {
-            true => self.word_errors(&mut call)?,
+            true => self.word_errors(&mut call, &valid)?,
             false => self.copied("costs", &Floats::new("costs", &call.argument(1)?)?)?,
         };
         let risk = Risk { alpha: call.with.above_zero("alpha")?, subtracts_mean: call.with.flag("subtract_mean")? };
@@ -603,59 +629,48 @@ impl<'py> About<'py> {
     }
 
     /// The errors of each answer: as they are given, or counted.
-    fn word_errors(&self, call: &mut Call<'_, 'py>) -> PyResult<PerStep<f64>> {
+    fn word_errors(&self, call: &mut Call<'_, 'py>, valid: &PerStep<bool>) -> PyResult<PerStep<f64>> {
         let (hypotheses, references) = (call.argument(1)?, call.argument(2)?);
-        let layout = PyDict::new(self.py);
-        for name in ["lengths", "reference_lengths", "eos_id", "pad_id"] {
-            if let Some(object) = call.given(name)? {
-                layout.set_item(name, object)?;
+        let mut given = |name| Ok::<_, PyErr>((name, call.given(name)?));
+        let [lengths, reference_lengths] = [given("lengths")?, given("reference_lengths")?];
+        let ids = [given("eos_id")?, given("pad_id")?];
+        let texts = [("hypotheses", Some(&hypotheses)), ("references", Some(&references))];
+        if let Some(errors) = given("errors")?.1 {
+            let others =
+                [&lengths, &reference_lengths, &ids[0], &ids[1]].map(|(name, object)| (*name, object.as_ref()));
+            let other = texts.iter().chain(&others).find(|(_, object)| object.is_some_and(|object| !object.is_none()));
+            if let Some((name, _)) = other {
+                return Err(Error::Value(format!("errors is given, which stands in the place of {name}")).into());
             }
-        }
-        if let Some(errors) = call.given("errors")? {
-            let has_text = !(hypotheses.is_none() && references.is_none() && layout.is_empty());
-            together(has_text, false, "errors is given, and hypotheses and references are too")?;
             return self.copied("errors", &Floats::new("errors", &errors)?);
         }
         if hypotheses.is_none() || references.is_none() {
             let message = "hypotheses and references are expected, or errors in their place";
             return Err(Error::Value(message.to_owned()).into());
         }
-        let hypotheses = flat(hypotheses)?;
-        if hypotheses.is_instance_of::<PyList>() && !self.structure.ragged {
-            layout.set_item("rollouts", self.structure.padding[0])?;
-        }
-        let rows = word_error_rate()?.statistics(self.py, &hypotheses, &references, Some(&layout))?;
-        let rows = integer_array("hypotheses", &rows)?;
-        let answers: usize = self.structure.steps.iter().sum();
-        let shape = &rows.shape[..rows.shape.len() - 1];
-        if rows.values.len() != 4 * answers || (shape.len() == 2 && shape != self.structure.shape(&[])) {
-            let expected = format!("an answer for each of {answers} log_probs");
-            return Err(Error::shape("hypotheses", shape, expected).into());
-        }
-        // Substitutions, deletions and insertions come after hits.
-        let mut errors = rows.values.chunks(4).map(|row| row[1..].iter().sum::<i64>() as f64);
-        let mut costs = self.zeros();
-        for group in 0..self.structure.sequences() {
-            costs.of_mut(group).iter_mut().zip(&mut errors).for_each(|(cost, error)| *cost = error);
-        }
-        Ok(costs)
+        let lists = NBest { structure: &self.structure, valid };
+        lists.word_errors(&hypotheses, &references, [lengths.1.as_ref(), reference_lengths.1.as_ref()], ids)
     }
 }
 
 /// The penalty, if there is one.
 fn kl(call: &mut Call<'_, '_>, has_reference: bool) -> PyResult<Option<Kl>> {
-    let coefficient = call.reach("kl_coefficient")?;
-    let (ratio_limit, limit) = (call.limit("kl_log_ratio_limit")?, call.limit("kl_limit")?);
-    let word = match call.given("kl")? {
-        None if coefficient != 0.0 => {
-            let message = format!("kl_coefficient is {coefficient}, which goes with a kl");
-            return Err(Error::Value(message).into());
+    let coefficient = call.given("kl_coefficient")?.map(|_| call.with.at_least_zero("kl_coefficient")).transpose()?;
+    let (ratio_limit, limit) = (call.with.limit("kl_log_ratio_limit")?, call.with.limit("kl_limit")?);
+    let together =
+        |has_kl| together(has_kl, has_reference, "kl and reference_log_probs go together, and one of them is None");
+    if call.given("kl")?.is_none() {
+        for (name, is_given) in [("kl_coefficient", coefficient.unwrap_or(0.0) > 0.0), ("kl_limit", limit.is_finite())]
+        {
+            if is_given {
+                let object = call.with.get(name)?;
+                return Err(Error::Value(format!("{name} is {object}, which goes with a kl")).into());
+            }
         }
-        None => None,
-        Some(_) => Some(call.word("kl")?),
-    };
-    together(word.is_some(), has_reference, "kl and reference_log_probs go together, and one of them is None")?;
-    let Some(word) = word else { return Ok(None) };
+        together(false)?;
+        return Ok(None);
+    }
+    let word = call.word("kl")?;
     let (penalty, has_slope_of_k2) = choice(
         "kl",
         &word,
@@ -669,34 +684,36 @@ fn kl(call: &mut Call<'_, '_>, has_reference: bool) -> PyResult<Option<Kl>> {
             (Penalty::K3, true),
         ],
     )?;
-    Ok(Some(Kl { penalty, has_slope_of_k2, coefficient, ratio_limit, limit }))
+    together(true)?;
+    let Some(coefficient) = coefficient else {
+        return Err(Error::Value(format!("kl is \"{word}\", which goes with a kl_coefficient")).into());
+    };
+    // Nothing times a penalty that is infinite is nothing.
+    Ok((coefficient > 0.0).then_some(Kl { penalty, has_slope_of_k2, coefficient, ratio_limit, limit }))
 }
 
-/// The lists of a list of lists of ids, one after another; anything else as it is.
-fn flat(object: Object<'_>) -> PyResult<Object<'_>> {
-    let is_list =
-        |object: &Object<'_>| object.is_instance_of::<PyList>() || object.hasattr("__array__").unwrap_or(false);
-    let Ok(list) = object.cast::<PyList>() else { return Ok(object) };
-    let is_nested = list.iter().next().is_some_and(|first| {
-        is_list(&first) && first.get_item(0).is_ok_and(|item| is_list(&item) && item.len().is_ok())
-    });
-    if !is_nested {
-        return Ok(object);
-    }
-    let all = PyList::empty(object.py());
-    for items in list.iter() {
-        for item in items.try_iter()? {
-            all.append(item?)?;
+/// Lengths as weights.
+fn weights_of(lengths: &PerStep<i64>, structure: &Structure, ticker: &Ticker<'_>) -> Result<PerStep<f64>, Error> {
+    let mut weights = PerStep::filled(structure, 0.0);
+    for group in 0..structure.sequences() {
+        let pairs = weights.of_mut(group).iter_mut().zip(lengths.of(group)).enumerate();
+        ticker.tick(1 + pairs.len())?;
+        for (answer, (weight, &length)) in pairs {
+            if length < 0 {
+                return Err(Error::range("lengths", &structure.index(group, Some(answer)), length, "a length"));
+            }
+            *weight = length as f64;
         }
     }
-    Ok(all.into_any())
+    Ok(weights)
 }
 
-/// Reads what advantages of groups are made with, and makes them; the groups are the sequences of `structure`.
+/// Reads what advantages of groups are made with, and makes them; the groups are the sequences of `structure`, and `shape`
+/// is how the rewards came.
 fn compare<'py>(
     py: Python<'py>,
     call: &mut Call<'_, 'py>,
-    structure: &Structure,
+    (structure, shape): (&Structure, &[usize]),
     rewards: &mut PerStep<f64>,
     weights: Option<&PerStep<f64>>,
 ) -> PyResult<()> {
@@ -710,7 +727,12 @@ fn compare<'py>(
         _ => None,
     };
     let scale = call.given("scale")?.map(|object| scale_of(&object)).transpose()?;
-    let epsilon = call.with.at_least_zero("epsilon")?;
+    let epsilon = call.with.at_least_zero("scale_epsilon")?;
+    let is_of_group = matches!(baseline, Baseline::Computed(computed) if !computed.is_of_batch);
+    if structure.outer.is_empty() && (is_of_group || scale == Some(Scale::Group)) {
+        let expected = "(N, K), a row for each group: rewards.reshape(-1, group_size), or rewards[None] for one group";
+        return Err(Error::shape("rewards", shape, expected).into());
+    }
     let advantages = GroupAdvantages { baseline: &baseline, scale, epsilon, sums: Sums::Fast };
     let work = structure.steps.iter().map(|answers| 1 + 8 * answers).sum();
     let baselines = baselines.as_ref();
