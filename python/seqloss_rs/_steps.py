@@ -230,3 +230,30 @@ def whole_number(name: str, given: Any, least: int | None) -> int:
         message = f"{name} is {given}, expected {least} or more"
         raise ValueError(message)
     return int(given)
+
+
+def real_number(name: str, given: Any) -> float:
+    """Return a finite number."""
+    if isinstance(given, bool) or not isinstance(given, (int, float, np.integer, np.floating)):
+        message = f"{name} is {shown(given)}, expected a number"
+        raise TypeError(message)
+    if not math.isfinite(given):
+        message = f"{name} is {given}, expected a finite number"
+        raise ValueError(message)
+    return float(given)
+
+
+def real_numbers(name: str, given: Any) -> NDArray[np.float64]:
+    """Return numbers of any shape; None among them is NaN."""
+    if isinstance(given, np.ma.MaskedArray):
+        message = f"{name} is a MaskedArray, whose mask would be lost: pass {name}.filled(numpy.nan)"
+        raise TypeError(message)
+    try:
+        array = np.asarray(given)
+        # NumPy would read numbers out of text and dates.
+        if array.dtype.kind not in "cmMSTU":
+            return array.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    message = f"{name} holds something else than numbers and None, or lists of different lengths"
+    raise TypeError(message)

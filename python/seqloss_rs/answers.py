@@ -4,12 +4,15 @@ Words live here; numbers in the native module.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from . import _native, _signature
 from ._metric import _Metric
 
 __all__ = ["AnswerScore", "ExactMatch", "TokenF1"]
+
+Normalize: TypeAlias = Literal["squad", "strip"]
+"""What strings lose before they are compared."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class TokenF1(_Metric[AnswerScore]):
     """
 
     def _metric(self) -> Any:
-        return _native.answers(False)
+        return _native.answers(False, "squad")
 
     def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
         return AnswerScore(*parts)
@@ -67,27 +70,38 @@ class TokenF1(_Metric[AnswerScore]):
 
 @dataclass(frozen=True, kw_only=True)
 class ExactMatch(_Metric[AnswerScore]):
-    """Whether an answer has the same words as a right one, as SQuAD compares them: 0 or 1.
+    """Whether an answer is a right one, as SQuAD compares them or as they stand: 0 or 1.
 
-    Strings are treated as in :class:`TokenF1`, and rows of :meth:`statistics` are the same.
+    Of several references any will do. Rows of :meth:`statistics` are those of :class:`TokenF1`.
+
+    Parameters
+    ----------
+    normalize : {"squad", "strip"}
+        What strings lose before they are compared: case, ASCII punctuation and articles, as in :class:`TokenF1`, which
+        makes 35 of 3.5 and 5 of −5; or the whitespace around them and nothing else, which makes each one token. Tokens
+        and ids stay as they are.
 
     Examples
     --------
     >>> import seqloss_rs
-    >>> seqloss_rs.ExactMatch().sentences(["The Eiffel Tower!", "Paris"], [["eiffel tower"], ["London"]])
-    array([1., 0.])
+    >>> seqloss_rs.ExactMatch().sentences(["The Eiffel Tower!", "3.5"], [["eiffel tower"], ["35"]])
+    array([1., 1.])
+    >>> seqloss_rs.ExactMatch(normalize="strip").sentences(["The Eiffel Tower!", " 3.5"], ["Eiffel Tower", "3.5"])
+    array([0., 1.])
 
     References
     ----------
     Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250; the evaluation script of SQuAD 2.0.
     """
 
+    normalize: Normalize = "squad"
+
     def _metric(self) -> Any:
-        return _native.answers(True)
+        return _native.answers(True, self.normalize)
 
     def _score(self, parts: tuple[Any, ...]) -> AnswerScore:
         return AnswerScore(*parts)
 
     def signature(self, references: int | None = None, *, short: bool = False) -> str:
         """Say in a line what the scores were computed with; see :meth:`Bleu.signature`."""
-        return _signature.signature("EM", references, short, {"norm": ("nr", "squad")})
+        return _signature.signature("EM", references, short, {"norm": ("nr", self.normalize)})

@@ -92,7 +92,8 @@ def distinct_ngrams(
         shape = getattr(texts, "shape", ())
         raise ValueError(f"texts has shape {tuple(shape)}, expected (N, T): reshape it, or take each set by itself")
     layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
-    rows = _native.distinct_ngrams(Bleu(tokenize=tokenize, lowercase=lowercase)._metric(), texts, order, layout)
+    reader = Bleu(tokenize=tokenize, lowercase=lowercase)._metric()
+    rows, _ = _native.distinct_ngrams(reader, texts, order, layout, "texts")
     *_, (distinct, total) = rows.tolist()
     different, all_ngrams = rows[:-1, 0], rows[:-1, 1]
     ratios = np.full(len(different), np.nan)

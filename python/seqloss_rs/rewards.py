@@ -1,20 +1,22 @@
 """Rewards for policies that write: scores of texts in [0, 1], penalties that are at most 0, and sums of several.
 
 Every function takes N texts, strings or token ids, and returns float64 (N,), or (N, K) for K rollouts of each item:
-what :func:`reinforce_loss`, :func:`grpo_loss` and :func:`group_advantages` take. NaN stands for "not applicable"
-everywhere: a sum passes over it, and an advantage of it is 0. A call uses all threads that there are and lets others of
-Python go on, so that no pool of processes is needed.
+what :func:`reinforce_loss`, :func:`grpo_loss` and :func:`group_advantages` take. N lists of K strings are rollouts, as
+is an array (N, K) of strings, whatever the references are; here they are never lists of tokens, which metrics take
+(:meth:`Bleu.sentences`). NaN stands for "not applicable" everywhere: a sum passes over it, and an advantage of it is 0.
+A call uses all threads that there are and lets others of Python go on, so that no pool of processes is needed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
 from ._metric import PreparedReferences, _Metric
+from ._steps import real_number, real_numbers, shown, whole_number
 from ._texts import Layout, Prefix, References, Texts, Tokenize
 from ._types import Floats, Lengths
 from .answers import ExactMatch
@@ -56,10 +58,14 @@ def bleu(
 
     Parameters
     ----------
-    hypotheses, references, **layout
-        As in :meth:`Bleu.sentences`; references may be prepared.
+    hypotheses : list of N strings, list of N lists of K strings, or token ids
+        What is rewarded. Token ids are (N, T), (N, K, T), a list of N arrays, or flat with ``offsets``.
+    references, **layout
+        As in :meth:`Bleu.sentences`: for each of the N items a text or a list of several, any of which may be hit.
+        References may be prepared.
     metric : Bleu, optional
-        How BLEU is computed; ``Bleu()`` by default. Short texts want ``smoothing="add-k"`` or a lower ``max_order``.
+        How BLEU is computed; ``Bleu()`` by default, or what prepared the references. Short texts want
+        ``smoothing="add-k"`` or a lower ``max_order``.
     prefix : bool or "shaped"
         True rewards every beginning of a text, "shaped" each token by what it adds, as :meth:`Bleu.sentences` does:
         rewards of steps for :func:`reinforce_loss`, which sum to the reward of the whole.
@@ -79,10 +85,13 @@ def bleu(
     >>> from seqloss_rs import Bleu, rewards
     >>> rewards.bleu(np.array([[[4, 5, 6, 7], [4, 5, 9, 9]]]), np.array([[4, 5, 6, 7]]), metric=Bleu(max_order=2))
     array([[1.        , 0.40824829]])
+    >>> rewards.bleu([["the cat", "the dog"], ["a", "b"]], [["the cat"], "a"], metric=Bleu(max_order=1))
+    array([[1. , 0.5],
+           [1. , 0. ]])
     >>> rewards.bleu(["a b", "a c"], ["a b"], metric=Bleu(max_order=1), prefix="shaped", rollouts=2)
     [array([0.36787944, 0.63212056]), array([0.36787944, 0.13212056])]
     """
-    return _scores(Bleu() if metric is None else metric, hypotheses, references, prefix, layout, _hundredth)
+    return _scores(Bleu, metric, hypotheses, references, prefix, layout, _hundredth)
 
 
 def gleu(
@@ -104,13 +113,18 @@ def gleu(
     -------
     As :func:`bleu`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`bleu`.
+
     Examples
     --------
     >>> from seqloss_rs import rewards
-    >>> rewards.gleu(["a b", "a c"], ["a b"], rollouts=2).round(4)
+    >>> rewards.gleu([["a b", "a c"]], ["a b"]).round(4)
     array([[1.    , 0.3333]])
     """
-    return _scores(Gleu() if metric is None else metric, hypotheses, references, prefix, layout, _as_it_is)
+    return _scores(Gleu, metric, hypotheses, references, prefix, layout, _as_it_is)
 
 
 def rouge(
@@ -134,13 +148,18 @@ def rouge(
     -------
     As :func:`bleu`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`bleu`.
+
     Examples
     --------
     >>> from seqloss_rs import rewards
     >>> rewards.rouge(["the cat", "a dog"], ["the cat", "one dog"])
     array([1. , 0.5])
     """
-    return _scores(Rouge() if metric is None else metric, hypotheses, references, prefix, layout, _as_it_is)
+    return _scores(Rouge, metric, hypotheses, references, prefix, layout, _as_it_is)
 
 
 def chrf(
@@ -164,13 +183,18 @@ def chrf(
     -------
     As :func:`bleu`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`bleu`.
+
     Examples
     --------
     >>> from seqloss_rs import rewards
     >>> rewards.chrf(["the cat", "the mat"], ["the cat"], rollouts=2).round(3)
     array([[1.   , 0.281]])
     """
-    return _scores(Chrf() if metric is None else metric, hypotheses, references, prefix, layout, _hundredth)
+    return _scores(Chrf, metric, hypotheses, references, prefix, layout, _hundredth)
 
 
 def edit(
@@ -194,6 +218,11 @@ def edit(
     -------
     As :func:`bleu`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`bleu`.
+
     Examples
     --------
     >>> from seqloss_rs import ErrorRate, rewards
@@ -202,36 +231,55 @@ def edit(
     >>> rewards.edit(["abxd"], ["abcd"], metric=ErrorRate(unit="char"), prefix="shaped")
     [array([0.25, 0.25, 0.  , 0.25])]
     """
-    metric = ErrorRate() if metric is None else metric
-    used = references.metric if isinstance(references, PreparedReferences) else metric
-    if getattr(used, "measure", None) == "wip":
+    used = _used(ErrorRate, metric, references)
+    if used.measure == "wip":
         raise ValueError("metric has measure 'wip', expected a rate of errors: 'wer', 'mer' or 'wil'")
     # What a token adds is told by what is left of the rate, which may be cut off.
-    scores = _scores(metric, hypotheses, references, bool(prefix), layout, _remainder)
+    every = True if prefix == "shaped" else prefix
+    scores = _scores(ErrorRate, metric, hypotheses, references, every, layout, _remainder)
     if prefix != "shaped":
         return scores
     return [_differences(each) for each in scores] if isinstance(scores, list) else _differences(scores)
 
 
-def exact_match(hypotheses: Texts, references: Prepared, **layout: Unpack[Layout]) -> NDArray[np.float64]:
-    """Reward each text by 1 where it has the words of its reference, of several any, and by 0 elsewhere.
+def exact_match(
+    hypotheses: Texts, references: Prepared, *, metric: ExactMatch | None = None, **layout: Unpack[Layout]
+) -> NDArray[np.float64]:
+    """Reward each text by 1 where it is its reference, of several any, and by 0 elsewhere.
+
+    Strings are compared as they stand, but for whitespace around them, as trainers do with what they have cut out of a
+    completion. SQuAD's rules are made for answers in words: by them "3.5" matches "35", and "-5" and "1/2" match "5"
+    and "12", so that a policy would be paid for what is wrong.
 
     Parameters
     ----------
     hypotheses, references, **layout
-        As in :func:`bleu`. Strings are lower-cased, and lose punctuation and articles, as :class:`ExactMatch` does.
+        As in :func:`bleu`.
+    metric : ExactMatch, optional
+        How texts are compared; ``ExactMatch(normalize="strip")`` by default. ``ExactMatch()`` is SQuAD's: lower-cased,
+        without punctuation and articles.
 
     Returns
     -------
     (N,) or (N, K) float64
 
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`bleu`.
+
     Examples
     --------
-    >>> from seqloss_rs import rewards
-    >>> rewards.exact_match(["The Eiffel Tower!", "Paris"], [["eiffel tower"], ["London"]])
+    >>> from seqloss_rs import ExactMatch, rewards
+    >>> rewards.exact_match([[" 3.5", "35"], ["1/2", "0.5"]], ["3.5", ["1/2", "0.5"]])
+    array([[1., 0.],
+           [1., 1.]])
+    >>> rewards.exact_match(["The Eiffel Tower!", "Paris"], [["eiffel tower"], ["London"]], metric=ExactMatch())
     array([1., 0.])
     """
-    found: NDArray[np.float64] = _scores(ExactMatch(), hypotheses, references, False, layout, _as_it_is)
+    if metric is None and not isinstance(references, PreparedReferences):
+        metric = ExactMatch(normalize="strip")
+    found: NDArray[np.float64] = _scores(ExactMatch, metric, hypotheses, references, False, layout, _as_it_is)
     return found
 
 
@@ -252,14 +300,14 @@ def repetition(
 
     Parameters
     ----------
-    hypotheses : list of strings, list of lists of tokens, or token ids
-        Token ids are (N, T), (N, K, T), a list of arrays, or flat with ``offsets``.
+    hypotheses : list of N strings, list of N lists of K strings, or token ids
+        As in :func:`bleu`.
     order : int
         The length of the n-grams, in 1..32.
     max_penalty : float
         At most 0; −1 for one n-gram over and over.
     tokenize, lowercase
-        How strings are cut, as in :func:`bleu_loss`: at spaces and in lower case by default. Tokens and ids stay.
+        How strings are cut, as in :func:`bleu_loss`: at spaces and in lower case by default. Ids stay.
     lengths, offsets, eos_id, pad_id, rollouts
         How texts lie, as in :class:`Bleu`.
 
@@ -283,11 +331,14 @@ def repetition(
     ----------
     ``get_repetition_penalty_reward`` of open-r1, after Yeo et al., 2025, https://arxiv.org/abs/2502.03373.
     """
-    if not max_penalty <= 0:
+    max_penalty = real_number("max_penalty", max_penalty)
+    if max_penalty > 0:
         message = f"max_penalty is {max_penalty}, expected a number that is at most 0"
         raise ValueError(message)
-    reader = Bleu(tokenize=tokenize, lowercase=lowercase and _are_strings(hypotheses))
-    different, of_all = _ngrams(hypotheses, order, reader, lengths, offsets, eos_id, pad_id, rollouts)
+    own = _rollouts(hypotheses)
+    reader = Bleu(tokenize=tokenize, lowercase=lowercase if _are_strings(own) else False)
+    layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
+    different, of_all = _ngrams(own, order, reader, layout, rollouts)
     return (1 - different / np.maximum(of_all, 1)) * np.where(of_all > 0, max_penalty, 0.0) + 0.0
 
 
@@ -335,10 +386,12 @@ def overlong(
     ----------
     Equation 13 of DAPO, Yu et al., 2025, https://arxiv.org/abs/2503.14476; ``get_soft_overlong_punishment`` of TRL.
     """
+    max_length, buffer = whole_number("max_length", max_length, 0), whole_number("buffer", buffer, None)
     if not 0 <= buffer <= max_length:
         message = f"buffer is {buffer}, which is not in 0..={max_length}, up to max_length"
         raise ValueError(message)
-    _, counts = _ngrams(hypotheses, 1, Bleu(tokenize=tokenize), lengths, offsets, eos_id, pad_id, rollouts)
+    layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
+    _, counts = _ngrams(_rollouts(hypotheses), 1, Bleu(tokenize=tokenize), layout, rollouts)
     beyond = counts - (max_length - buffer)
     return np.where(counts > max_length, -1.0, -np.clip(beyond, 0, None) / max(buffer, 1)) + 0.0
 
@@ -351,7 +404,7 @@ def total(rewards: Sequence[Floats], weights: Sequence[float] | None = None) -> 
     rewards : list of arrays of one shape
         Such as (N, K), or (N, T) of single steps.
     weights : list of floats, optional
-        One for each; 1 by default.
+        One for each, finite; 1 by default. A reward of weight 0 is as good as left out, whatever it holds.
 
     Returns
     -------
@@ -360,8 +413,8 @@ def total(rewards: Sequence[Floats], weights: Sequence[float] | None = None) -> 
 
     Raises
     ------
-    ValueError
-        Where shapes differ, or weights are not as many.
+    ValueError, TypeError
+        Where shapes differ, weights are not as many, or something is no number; the message names it.
 
     Examples
     --------
@@ -370,8 +423,9 @@ def total(rewards: Sequence[Floats], weights: Sequence[float] | None = None) -> 
     >>> rewards.total([[1.0, None, None], np.array([0.5, -1.0, np.nan])], weights=[1.0, 0.5])
     array([ 1.25, -0.5 ,   nan])
     """
-    parts = [np.asarray(part, np.float64) for part in rewards]
-    factors = [1.0] * len(parts) if weights is None else [float(weight) for weight in weights]
+    parts = [real_numbers(f"rewards[{place}]", part) for place, part in enumerate(rewards)]
+    given = [1.0] * len(parts) if weights is None else weights
+    factors = [real_number(f"weights[{place}]", weight) for place, weight in enumerate(given)]
     if not parts:
         raise ValueError("rewards is empty, expected at least one array")
     if len(factors) != len(parts):
@@ -381,11 +435,11 @@ def total(rewards: Sequence[Floats], weights: Sequence[float] | None = None) -> 
         if part.shape != parts[0].shape:
             message = f"rewards[{place}] has shape {part.shape}, expected {parts[0].shape}, that of rewards[0]"
             raise ValueError(message)
-    own = np.stack(parts)
-    there = ~np.isnan(own)
-    weighted = np.where(there, own, 0.0) * np.reshape(factors, (-1, *[1] * parts[0].ndim))
-    summed: NDArray[np.float64] = np.where(there.any(0), weighted.sum(0), np.nan)
-    return summed
+    own, scale = np.stack(parts), np.reshape(factors, (-1, *[1] * parts[0].ndim))
+    there = ~np.isnan(own) & (scale != 0)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        weighted: NDArray[np.float64] = (np.where(there, own, 0.0) * scale).sum(0)
+    return np.where(there.any(0), weighted, np.nan)
 
 
 @dataclass(frozen=True)
@@ -407,7 +461,8 @@ class TrlReward:
     function: Callable[..., Any]
     column: str | None
     of_ids: bool
-    options: Mapping[str, Any] = field(default_factory=dict)
+    # A dict has no hash; the rest tells most rewards apart.
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def __name__(self) -> str:
@@ -417,16 +472,27 @@ class TrlReward:
     def __call__(
         self, completions: Sequence[Any] | None = None, completion_ids: Sequence[Any] | None = None, **columns: Any
     ) -> list[float | None]:
-        """Reward each completion: a float, or None where the reward is not applicable."""
+        """Reward each completion: a float, or None where the reward is not applicable, or its reference is None."""
         given: Sequence[Any] | None = completion_ids if self.of_ids else completions
         if given is None:
             message = f"{'completion_ids' if self.of_ids else 'completions'} is None, and {self.__name__} is of them"
             raise TypeError(message)
         # Of a conversation, what was said last.
         texts = [np.asarray(each, np.int64) for each in given] if self.of_ids else [_said(each) for each in given]
-        arguments = [texts] if self.column is None else [texts, columns[self.column]]
-        rewards = self.function(*arguments, **self.options)
-        return [None if np.isnan(reward) else float(reward) for reward in rewards]
+        found: list[float | None] = [None] * len(texts)
+        arguments: list[Any] = [texts]
+        applicable = list(range(len(texts)))
+        if self.column is not None:
+            references = columns[self.column]
+            if len(references) != len(texts):
+                message = f"{self.column} has length {len(references)}, expected {len(texts)}, one for each completion"
+                raise ValueError(message)
+            applicable = [place for place in applicable if references[place] is not None]
+            arguments = [[each[place] for place in applicable] for each in (texts, references)]
+        if applicable:
+            for place, reward in zip(applicable, self.function(*arguments, **self.options), strict=True):
+                found[place] = None if np.isnan(reward) else float(reward)
+        return found
 
 
 def for_trl(function: Callable[..., Any], column: str | None = None, *, ids: bool = False, **options: Any) -> TrlReward:
@@ -437,7 +503,8 @@ def for_trl(function: Callable[..., Any], column: str | None = None, *, ids: boo
     function : callable
         Such as :func:`bleu`, called with the completions and, if `column` is given, with the references.
     column : str, optional
-        The column of the data set that holds a reference for each completion, or a list of them.
+        The column of the data set that holds a reference for each completion, or a list of them; or None, and then the
+        reward of that completion is None as well: not applicable.
     ids : bool
         Whether the function gets the token ids of the completions, such as :func:`overlong` wants; the references then
         are ids as well.
@@ -448,18 +515,20 @@ def for_trl(function: Callable[..., Any], column: str | None = None, *, ids: boo
     -------
     TrlReward
 
+    Raises
+    ------
+    KeyError, ValueError, TypeError
+        When it is called: where there is no such column, where that has another length than the completions, and where
+        there are no ids; and what the function raises.
+
     Examples
     --------
     >>> from seqloss_rs import Rouge, rewards
     >>> reward = rewards.for_trl(rewards.rouge, "answer", metric=Rouge(variant="rouge1"))
-    >>> reward.__name__, reward(completions=["the cat", "a"], answer=["the dog", "a"], prompts=["", ""])
-    ('rouge', [0.5, 1.0])
+    >>> reward.__name__, reward(completions=["the cat", "a", "b"], answer=["the dog", "a", None], prompts=[""] * 3)
+    ('rouge', [0.5, 1.0, None])
     """
     return TrlReward(function, column, ids, options)
-
-
-def _are_strings(texts: Any) -> bool:
-    return isinstance(texts, (list, tuple)) and len(texts) > 0 and isinstance(texts[0], str)
 
 
 def _said(completion: Any) -> str:
@@ -484,52 +553,85 @@ def _differences(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.diff(scores, axis=-1, prepend=0.0)
 
 
+M = TypeVar("M", bound=_Metric[Any])
+
+
+def _used(kind: type[M], metric: M | None, references: Prepared) -> M:
+    """Return the metric that scores."""
+    if metric is not None and not isinstance(metric, kind):
+        message = f"metric is {shown(metric)}, expected {kind.__name__}(...)"
+        raise TypeError(message)
+    if not isinstance(references, PreparedReferences):
+        return kind() if metric is None else metric
+    prepared: _Metric[Any] = references.metric
+    if not isinstance(prepared, kind):
+        message = f"references were prepared by {prepared}, expected a {kind.__name__}"
+        raise TypeError(message)
+    if metric not in (None, prepared):
+        message = f"metric is {metric}, but references were prepared by {prepared}"
+        raise ValueError(message)
+    return prepared
+
+
 def _scores(
-    metric: _Metric[Any],
+    kind: type[M],
+    metric: M | None,
     hypotheses: Texts,
     references: Prepared,
     prefix: Prefix,
     layout: Layout,
     scale: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> Any:
+    used, own = _used(kind, metric, references), _rollouts(hypotheses)
     if isinstance(references, PreparedReferences):
-        if type(references.metric) is not type(metric):
-            message = f"references were prepared by {references.metric}, expected a {type(metric).__name__}"
-            raise TypeError(message)
-        scores: Any = references.sentences(hypotheses, prefix=prefix, **layout)
+        scores: Any = references.sentences(own, prefix=prefix, **layout)
     else:
-        scores = metric.sentences(hypotheses, references, prefix=prefix, **layout)
+        scores = used.sentences(own, references, prefix=prefix, **layout)
     return [scale(each) for each in scores] if isinstance(scores, list) else scale(scores)
 
 
+def _rollouts(texts: Texts) -> Any:
+    """Return N lists of K strings as an array of them, which no metric takes for lists of tokens."""
+    own: Any = texts
+    if not isinstance(texts, (list, tuple, str)):
+        array = np.asarray(texts)
+        # A column of a table may hold lists.
+        own = array.tolist() if array.dtype == object and array.ndim == 1 else texts
+    if not isinstance(own, (list, tuple)):
+        return own
+    rows = [row if isinstance(row, (list, tuple)) else None for row in own]
+    if not any(row and isinstance(row[0], str) for row in rows):
+        return own
+    first = next(place for place, row in enumerate(rows) if row)
+    for place, row in enumerate(rows):
+        if row is None:
+            message = f"hypotheses[{place}] has type {type(own[place]).__name__}, expected a list of strings"
+            raise TypeError(message)
+        if len(row) != len(own[first]):
+            message = f"hypotheses[{place}] has {len(row)} texts, expected {len(own[first])} as hypotheses[{first}] has"
+            raise ValueError(f"{message}: lists of strings are rollouts here, and never lists of tokens")
+    return np.array([text for row in own for text in row], object).reshape(len(rows), -1)
+
+
+def _are_strings(texts: Any) -> bool:
+    if isinstance(texts, (list, tuple)):
+        return len(texts) > 0 and isinstance(texts[0], str)
+    return np.asarray(texts).dtype.kind in "OUT"
+
+
 def _ngrams(
-    texts: Texts,
-    order: int,
-    reader: Bleu,
-    lengths: Lengths | None,
-    offsets: Lengths | None,
-    eos_id: int | None,
-    pad_id: int | None,
-    rollouts: int | None,
+    texts: Any, order: int, reader: Bleu, layout: dict[str, Any], rollouts: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Different n-grams, and all, of each text: (N,) or (N, K)."""
-    shape: tuple[int, ...] = (-1,) if rollouts is None else (-1, rollouts)
-    if rollouts is not None and rollouts < 1:
-        message = f"rollouts is {rollouts}, which is not a count of at least 1"
-        raise ValueError(message)
-    own: Any = texts
-    if not isinstance(texts, (list, tuple)) and np.ndim(own := np.asarray(texts)) == 3:
-        if rollouts not in (None, own.shape[1]):
-            message = f"rollouts is {rollouts}, but hypotheses have {own.shape[1]} for each item"
+    rows: NDArray[np.int64]
+    rows, axes = _native.distinct_ngrams(reader._metric(), texts, order, layout, "hypotheses")
+    if rollouts is not None:
+        rollouts, count = whole_number("rollouts", rollouts, 1), len(rows) - 1
+        if len(axes) == 2 and axes[1] != rollouts:
+            message = f"rollouts is {rollouts}, but hypotheses have {axes[1]} for each item"
             raise ValueError(message)
-        shape = own.shape[:2]
-        own = own.reshape(-1, own.shape[2])
-        lengths = None if lengths is None else np.reshape(np.asarray(lengths), -1)
-    layout = {"lengths": lengths, "offsets": offsets, "eos_id": eos_id, "pad_id": pad_id}
-    rows: NDArray[np.int64] = _native.distinct_ngrams(reader._metric(), own, order, layout)[:-1]
-    if rollouts is not None and len(rows) % rollouts:
-        message = f"rollouts is {rollouts}, which does not divide {len(rows)}, the number of hypotheses"
-        raise ValueError(message)
-    if shape[0] == -1:
-        shape = (len(rows) // (rollouts or 1), *shape[1:])
-    return rows[:, 0].reshape(shape), rows[:, 1].reshape(shape)
+        if count % rollouts:
+            message = f"rollouts is {rollouts}, which does not divide {count}, the number of hypotheses"
+            raise ValueError(message)
+        axes = (count // rollouts, rollouts)
+    return rows[:-1, 0].reshape(axes), rows[:-1, 1].reshape(axes)

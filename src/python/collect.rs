@@ -86,18 +86,18 @@ pub(super) fn text_array<'py>(
     cut: Cut,
     number: impl FnMut(&[u8]) -> u32,
 ) -> PyResult<TextArray> {
-    let of_list = |list: &[Object<'py>]| -> PyResult<Texts> {
+    let of_list = |list: &[Object<'py>], columns: Option<usize>| -> PyResult<Texts> {
         match kind {
-            Kind::Tokens => texts(name, list, Tokens { number, ids: Ids::default() }),
-            _ => texts(name, list, Strings::default()),
+            Kind::Tokens => texts(name, list, columns, Tokens { number, ids: Ids::default() }),
+            _ => texts(name, list, columns, Strings::default()),
         }
     };
     Ok(match (kind, items) {
         (Kind::Ids, _) | (_, Items::Array(_)) => ids(name, items, cut)?,
-        (_, Items::List(list)) => TextArray { texts: of_list(list)?, axes: vec![list.len()], columns: None },
+        (_, Items::List(list)) => TextArray { texts: of_list(list, None)?, axes: vec![list.len()], columns: None },
         (_, Items::Strings { rows, columns }) => {
             let list: Vec<_> = rows.iter().filter_map(list).flatten().collect();
-            TextArray { texts: of_list(&list)?, axes: vec![rows.len(), *columns], columns: None }
+            TextArray { texts: of_list(&list, Some(*columns))?, axes: vec![rows.len(), *columns], columns: None }
         }
     })
 }
@@ -225,10 +225,18 @@ trait Collect<'py> {
     fn finish(self) -> Texts;
 }
 
-/// One text after another.
-fn texts<'py, C: Collect<'py>>(name: &str, items: &[Object<'py>], mut collected: C) -> PyResult<Texts> {
+/// One text after another, of which `columns` stand in a row.
+fn texts<'py, C: Collect<'py>>(
+    name: &str,
+    items: &[Object<'py>],
+    columns: Option<usize>,
+    mut collected: C,
+) -> PyResult<Texts> {
     for (index, object) in items.iter().enumerate() {
-        collected.push(Place(name, &[index]), object)?;
+        match columns {
+            None => collected.push(Place(name, &[index]), object)?,
+            Some(columns) => collected.push(Place(name, &[index / columns, index % columns]), object)?,
+        }
     }
     Ok(collected.finish())
 }
@@ -416,7 +424,11 @@ fn ids(name: &str, items: &Items<'_>, cut: Cut) -> PyResult<TextArray> {
                 return Err(Error::Type(format!("{offsets} goes with one flat array, and {name} is a list")).into());
             }
             collected.cut.must_be(&[items.len()])?;
-            return Ok(TextArray { texts: texts(name, items, collected)?, axes: vec![items.len()], columns: None });
+            return Ok(TextArray {
+                texts: texts(name, items, None, collected)?,
+                axes: vec![items.len()],
+                columns: None,
+            });
         }
     };
     let Argument::Array(Integers { values, shape }) = integers(name, object)? else {

@@ -1,10 +1,12 @@
 //! What looks at all texts of a corpus together, over the border. A metric cuts the strings.
 
 use numpy::{IntoPyArray, PyArrayMethods};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::arguments::{integer, number};
+use super::collect::TextArray;
 use super::text::{Kind, TextMetric};
 use super::{enter, guarded};
 use crate::error::Error;
@@ -14,7 +16,8 @@ use crate::text::{Metric, WORK_PER_BYTE, cider, diversity, scores};
 
 type Object<'py> = Bound<'py, PyAny>;
 
-/// Rows of different n-grams and all n-grams: of each text, and last of all together.
+/// Rows of different n-grams and all n-grams, of each text, and last of all together; and the axes in which the texts came.
+/// `name` is what the caller calls them.
 #[pyfunction]
 pub(super) fn distinct_ngrams<'py>(
     py: Python<'py>,
@@ -22,14 +25,15 @@ pub(super) fn distinct_ngrams<'py>(
     texts: &Object<'py>,
     order: &Object<'py>,
     layout: &Bound<'py, PyDict>,
+    name: &str,
 ) -> PyResult<Object<'py>> {
     guarded(|| {
         let order = at_least_one("order", order)?;
-        let texts = metric.read_alone(texts, layout)?;
+        let TextArray { texts, axes, .. } = metric.read_alone(name, texts, layout)?;
         let rows = together(py, metric, &[&texts], |all, ticker| {
             diversity::distinct_ngrams(&all.texts().collect::<Vec<_>>(), all.distinct(), order, ticker)
         })?;
-        Ok(rows.into_pyarray(py).reshape([texts.len() + 1, 2])?.into_any())
+        (rows.into_pyarray(py).reshape([texts.len() + 1, 2])?, axes).into_bound_py_any(py)
     })
 }
 
@@ -45,7 +49,7 @@ pub(super) fn self_bleu<'py>(
         let Kind::Bleu(bleu) = &metric.0 else {
             return Err(Error::Type("metric is another than Bleu, whose n-grams are compared".into()).into());
         };
-        let texts = metric.read_alone(texts, layout)?;
+        let texts = metric.read_alone("texts", texts, layout)?.texts;
         let rows = together(py, metric, &[&texts], |all, ticker| {
             diversity::self_bleu(&all.texts().collect::<Vec<_>>(), all.distinct(), bleu.max_order(), ticker)
         })?;

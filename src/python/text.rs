@@ -8,6 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyTuple};
 
 use super::arguments::{flag, integer, integer_array, number, reducer, word};
+use super::collect::TextArray;
+use super::policy::choice;
 use super::texts::{self, PreparedTexts, Read};
 use super::tokenizer::{OwnTokenizer, tokenizer};
 use super::{enter, guarded};
@@ -185,8 +187,10 @@ pub(super) fn nltk_bleu(
 }
 
 #[pyfunction]
-pub(super) fn answers(exact: bool) -> TextMetric {
-    TextMetric(Kind::Answers(if exact { Answers::Exact } else { Answers::F1 }), None)
+pub(super) fn answers(exact: bool, normalize: &Object<'_>) -> PyResult<TextMetric> {
+    let all = [Answers::Exact, Answers::Stripped];
+    let compared = choice("normalize", &word("normalize", normalize)?, &["squad", "strip"], &all)?;
+    Ok(TextMetric(Kind::Answers(if exact { compared } else { Answers::F1 }), None))
 }
 
 #[pymethods]
@@ -374,10 +378,15 @@ impl TextMetric {
     }
 
     /// Texts that are compared with one another, or with nothing.
-    pub(super) fn read_alone<'py>(&self, texts: &Object<'py>, layout: &Bound<'py, PyDict>) -> PyResult<Texts> {
-        let texts = texts::read_alone("texts", texts, layout, self.own())?;
-        self.suits("texts", texts.are_ids() && !texts.is_empty())?;
-        Ok(texts)
+    pub(super) fn read_alone<'py>(
+        &self,
+        name: &str,
+        texts: &Object<'py>,
+        layout: &Bound<'py, PyDict>,
+    ) -> PyResult<TextArray> {
+        let read = texts::read_alone(name, texts, layout, self.own())?;
+        self.suits(name, read.texts.are_ids() && !read.texts.is_empty())?;
+        Ok(read)
     }
 
     /// The caller's tokenizer, if it is not one of the metric's.

@@ -141,18 +141,18 @@ pub(super) fn read_candidates<'py>(
 
 /// Reads texts that have that `name` and no references.
 pub(super) fn read_alone<'py>(
-    name: &'static str,
+    name: &str,
     texts: &Object<'py>,
     layout: &Bound<'py, PyDict>,
     own: Option<&OwnTokenizer>,
-) -> PyResult<Texts> {
+) -> PyResult<TextArray> {
     let layout = Layout::new(Some(layout))?;
     let mut items = items(name, texts)?;
     let mut kind = Kind::of_texts(&items, || Kind::Ids);
     layout.is_for(name, kind)?;
     cut(own, name, &mut items, &mut kind)?;
     let mut vocabulary = Vocabulary::default();
-    Ok(text_array(name, &items, kind, layout.hypotheses, |token| vocabulary.number(token))?.texts)
+    text_array(name, &items, kind, layout.hypotheses, |token| vocabulary.number(token))
 }
 
 /// Reads references that are token ids, a set for each sequence; of a single one they are ids, or several texts.

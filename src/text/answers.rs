@@ -5,9 +5,12 @@
 //!
 //! on words of the lower-cased text without ASCII punctuation and without the articles a, an, the. Of several references the
 //! best counts. An answer without words is right where the reference has none either, and wrong elsewhere.
+//!
+//! Punctuation makes the difference between numbers (3.5 and 35), so answers can be compared as they stand, too: each is then
+//! one token, without the whitespace around it.
 
 use super::ngrams::{self, clipped_matches};
-use super::tokenize::words;
+use super::tokenize::{hand_over, trim_end, trim_start, words};
 use super::tokens::{Pair, Reader};
 use super::{Level, Metric};
 use crate::error::Error;
@@ -20,6 +23,8 @@ pub enum Answers {
     F1,
     /// Whether they are the same words.
     Exact,
+    /// Whether they are the same but for whitespace around them.
+    Stripped,
 }
 
 impl Metric for Answers {
@@ -31,7 +36,10 @@ impl Metric for Answers {
     }
 
     fn read(&self, text: &str, reader: &mut Reader<'_, '_>) {
-        words(&normalized(text), |token| reader.token(token));
+        match self {
+            Self::Stripped => hand_over(trim_end(trim_start(text)).as_bytes(), &mut |token| reader.token(token)),
+            Self::F1 | Self::Exact => words(&normalized(text), |token| reader.token(token)),
+        }
     }
 
     fn count(
@@ -78,7 +86,7 @@ impl Metric for Answers {
     fn score(&self, row: &[i64], _: Level) -> f64 {
         let [common, hypothesis, reference, same] = [row[0], row[1], row[2], row[3]].map(|count| count as f64);
         match self {
-            Self::Exact => same,
+            Self::Exact | Self::Stripped => same,
             Self::F1 if hypothesis + reference == 0.0 => 1.0,
             Self::F1 if common == 0.0 => 0.0,
             Self::F1 => {

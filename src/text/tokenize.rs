@@ -281,7 +281,7 @@ pub(super) fn trim_end(text: &str) -> &str {
 }
 
 /// Cuts whitespace off the beginning.
-fn trim_start(text: &str) -> &str {
+pub(super) fn trim_start(text: &str) -> &str {
     match text.as_bytes().first() {
         Some(b'!'..=b'~') => text,
         _ => text.trim_start_matches(is_whitespace),
