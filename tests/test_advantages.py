@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import reference_policy as trainers
 import seqloss_rs
+from cases import FLOATS, LAYOUTS
 from reference_policy import Array, N, differences, problem, spoiled
 from seqloss_rs import grpo_loss, ppo_loss, reinforce_loss, value_and_grad, value_loss
 
@@ -130,6 +131,102 @@ def test_nan_rewards_are_none() -> None:
             for row, keep, other in zip(own, there, expected, strict=True):
                 np.testing.assert_array_equal(row[keep], other)
                 assert not np.any(row[~keep])
+
+
+def test_none_in_a_list_is_no_reward() -> None:
+    for given in ([[1.0, None, 3.0], [None, None, 2.0]], [(1.0, None, 3.0), (None, None, 2.0)]):
+        expected = seqloss_rs.group_advantages(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 2.0]]))
+        np.testing.assert_array_equal(seqloss_rs.group_advantages(given), expected)
+    np.testing.assert_array_equal(seqloss_rs.group_advantages([[1.0, None, 3.0]], scale=None), [[-1, 0, 1]])
+
+
+def grouped(groups: Any) -> tuple[Array, Array, list[Any]]:
+    """Rewards and lengths of answers to these questions, and where those to the same one stand."""
+    random = np.random.default_rng(54)
+    rewards, lengths = random.normal(size=len(groups)), random.integers(0, 9, len(groups))
+    rewards[random.random(len(groups)) < 0.2] = np.nan
+    each = [[place for place, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)]
+    return rewards, lengths, each
+
+
+GROUPS: Any = np.random.default_rng(55).integers(-3, 4, 30).tolist()
+
+
+@pytest.mark.parametrize("scale", [None, "group", "batch"])
+@pytest.mark.parametrize(
+    "baseline", ["group_mean", "leave_one_out", "batch_mean", "length_weighted", None, 0.25, "array"]
+)
+def test_groups_by_index_are_groups_in_a_list(baseline: Any, scale: Any) -> None:
+    exact, lengths, each = grouped(GROUPS)
+    below = np.random.default_rng(56).normal(size=len(GROUPS))
+    with_lengths = baseline == "length_weighted"
+    for rewards in (exact, exact.astype(np.float32)):
+        own = seqloss_rs.group_advantages(
+            rewards, baseline=below if baseline == "array" else baseline, scale=scale, groups=np.array(GROUPS),
+            lengths=lengths if with_lengths else None,
+        )  # fmt: skip
+        rows = seqloss_rs.group_advantages(
+            [rewards[places] for places in each], scale=scale,
+            baseline=[below[places] for places in each] if baseline == "array" else baseline,
+            lengths=[lengths[places] for places in each] if with_lengths else None,
+        )  # fmt: skip
+        assert own.dtype == rewards.dtype
+        for places, row in zip(each, rows, strict=True):
+            np.testing.assert_array_equal(own[places], row)
+
+
+def test_groups_by_index_are_those_of_verl() -> None:
+    """compute_grpo_outcome_advantage and compute_rloo_outcome_advantage, whose index is an array of names."""
+    rewards, _, each = grouped(GROUPS)
+    rewards = np.nan_to_num(rewards)
+    names = np.array([f"question {group}" for group in GROUPS], object)
+    grpo, rloo = np.empty(30), np.empty(30)
+    for places in each:
+        group = rewards[places]
+        grpo[places] = (group - group.mean()) / (group.std(ddof=1) + 1e-6)
+        rloo[places] = (group - group.mean()) * len(group) / (len(group) - 1)
+    own = seqloss_rs.group_advantages(rewards, groups=names, scale_epsilon=1e-6)
+    np.testing.assert_allclose(own, grpo, rtol=1e-11)
+    own = seqloss_rs.group_advantages(rewards.tolist(), groups=names.tolist(), baseline="leave_one_out", scale=None)
+    np.testing.assert_allclose(own, rloo, rtol=1e-11, atol=1e-14)
+    whole = rewards[:28].reshape(7, 4)
+    own = seqloss_rs.group_advantages(whole.ravel(), groups=np.repeat(np.arange(7), 4))
+    np.testing.assert_array_equal(own.reshape(7, 4), seqloss_rs.group_advantages(whole))
+    assert seqloss_rs.group_advantages(np.empty(0), groups=[]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "options", "error", "message"),
+    [
+        (np.ones(()), {}, ValueError, "rewards has shape (), expected 1 to 2 axes"),
+        (np.ones((1, 2, 3)), {}, ValueError, "rewards has shape (1, 2, 3), expected 1 to 2 axes"),
+        (np.array(["a"]), {}, TypeError, "rewards has dtype <U1, expected real numbers"),
+        ([[1.0, "a"]], {}, TypeError, "rewards has dtype <U32, expected real numbers"),
+        (np.ma.ones((1, 2)), {}, TypeError, "rewards is a MaskedArray"),
+        (np.ones((1, 2)), {"scale": "both"}, ValueError, 'scale is "both", expected one of "group", "batch"'),
+        (np.ones((1, 2)), {"baseline": "mean"}, ValueError, 'baseline is "mean", expected one of "batch_mean"'),
+        (np.ones((1, 2)), {"baseline": np.ones(3)}, ValueError, "baseline has shape (3,), expected (1,) or (1, 2)"),
+        (np.ones((1, 2)), {"scale_epsilon": -1}, ValueError, "scale_epsilon is -1, expected a number"),
+        (np.ones((1, 2)), {"scale_epsilon": None}, TypeError, "scale_epsilon is None, expected a number"),
+        (np.ones((1, 2)), {"baseline": "length_weighted"}, ValueError, 'lengths and baseline="length_weighted"'),
+        (np.ones((1, 2)), {"lengths": [[1, 2]]}, ValueError, 'lengths and baseline="length_weighted" go together'),
+        (np.ones((1, 2)), {"groups": [0, 1]}, ValueError, "rewards has shape (1, 2), expected (B,) with groups"),
+        (np.ones(2), {"groups": [0]}, ValueError, "groups has shape (1,), expected (2,), that of rewards"),
+        (np.ones(2), {"groups": []}, ValueError, "groups has shape (0,), expected (2,), that of rewards"),
+        (np.ones(2), {"groups": [0.0, 1.0]}, TypeError, "groups has dtype float64, expected integers or strings"),
+        (np.ones(2), {"groups": [0, 1], "baseline": np.ones(3)}, ValueError, "baseline has shape (3,), expected (2,)"),
+        (
+            np.ones(2),
+            {"groups": [0, 1], "baseline": "length_weighted", "lengths": [1]},
+            ValueError,
+            "lengths has shape (1,), expected (2,), that of rewards",
+        ),
+        (np.ma.ones(2), {"groups": [0, 1]}, TypeError, "rewards[0] is a MaskedArray"),
+    ],
+)
+def test_what_group_advantages_cannot_take(rewards: Any, options: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        seqloss_rs.group_advantages(rewards, **options)
 
 
 @pytest.mark.parametrize("baseline", ["group_mean", "leave_one_out", "length_weighted", None])
@@ -541,6 +638,67 @@ def test_an_old_value_that_is_nan_is_not_passed_over() -> None:
     np.testing.assert_array_equal(masked[1], [0, 1, 0])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_episodes_of_every_dtype_and_layout(dtype: str, layout: str) -> None:
+    """Half precision is read exactly, and the result is float32 of the float64 computation."""
+    random = np.random.default_rng(52)
+    rewards, values = (random.normal(size=(4, 7)).astype(FLOATS[dtype]) for _ in range(2))
+    mask = random.random((4, 7)) < 0.8
+    exact, valid = values.astype(np.float64), mask.astype(float)
+    both = trainers.verl_gae(rewards.astype(np.float64), exact, valid, 0.9, 0.8)
+    expected = [
+        each * mask for each in (*both, *(trainers.verl_whiten(exact, valid, shift) for shift in (True, False)))
+    ]
+    laid_out, other = (LAYOUTS[layout](array) for array in (rewards, values))
+    own = [*seqloss_rs.gae(laid_out, other, discount=0.9, decay=0.8, mask=mask), seqloss_rs.whiten(other, mask=mask)]
+    own.append(seqloss_rs.whiten(other, mask=mask, shift_mean=False))
+    for one, right in zip(own, expected, strict=True):
+        assert one.dtype == (np.float64 if dtype == "float64" else np.float32)
+        tolerance = 1e-12 if dtype == "float64" else 1e-6
+        np.testing.assert_allclose(one, right, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"discount": 1.5}, ValueError, "discount is 1.5, which is not in 0..=1"),
+        ({"discount": np.nan}, ValueError, "discount is NaN, which is not in 0..=1"),
+        ({"discount": None}, TypeError, "discount is None, expected a number"),
+        ({"decay": -0.1}, ValueError, "decay is -0.1, which is not in 0..=1"),
+        ({"decay": np.inf}, ValueError, "decay is inf, which is not in 0..=1"),
+        ({"decay": "x"}, TypeError, "decay is 'x', expected a number"),
+        ({"values": np.ones((2, 4))}, ValueError, "values has shape (2, 4), expected (2, 3)"),
+        ({"values": np.ones((2, 3), complex)}, TypeError, "values has dtype complex128, expected real numbers"),
+        ({"values": np.ma.ones((2, 3))}, TypeError, "values is a MaskedArray"),
+        ({"rewards": np.array([["a"] * 3] * 2)}, TypeError, "rewards has dtype <U1, expected real numbers"),
+        ({"lengths": [3, 4]}, ValueError, "lengths[1] is 4, which is not a length in 0..=3"),
+        ({"lengths": [3]}, ValueError, "lengths has shape (1,), expected (2,)"),
+        ({"mask": np.ones((2, 4), bool)}, ValueError, "mask has shape (2, 4), expected (2, 3)"),
+        ({"mask": np.ones((2, 3))}, TypeError, "mask has dtype float64, expected bool"),
+    ],
+)
+def test_what_gae_cannot_take(options: Any, error: Any, message: str) -> None:
+    given = {"rewards": np.ones((2, 3)), "values": np.ones((2, 3)), **options}
+    with pytest.raises(error, match=re.escape(message)):
+        seqloss_rs.gae(**given)
+
+
+@pytest.mark.parametrize("discount", [0.0, 1.0])
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_gae_at_the_ends_of_its_ranges(discount: float, decay: float) -> None:
+    random = np.random.default_rng(53)
+    rewards, values = random.normal(size=(2, 5)), random.normal(size=(2, 5))
+    advantages, returns = seqloss_rs.gae(rewards, values, discount=discount, decay=decay)
+    following = np.concatenate([values[:, 1:], np.zeros((2, 1))], 1)
+    if discount and decay:
+        expected = np.cumsum(rewards[:, ::-1], 1)[:, ::-1] - values
+    else:
+        expected = rewards + discount * following - values
+    np.testing.assert_allclose(advantages, expected, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(returns, expected + values, rtol=1e-13, atol=1e-14)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What is written in Python
 
@@ -550,19 +708,117 @@ def test_moving_average() -> None:
     assert baseline.value == 0
     baseline.update([np.nan])
     assert baseline.value == 0
-    baseline.update([1.0, np.nan, 3.0])
+    baseline.update([1.0, np.nan, 3.0, None])
     assert baseline.value == 2
     baseline.update(np.zeros((2, 2)))
     assert baseline.value == pytest.approx(1.8, rel=1e-15)
-    with pytest.raises(ValueError, match="decay is 1"):
-        seqloss_rs.MovingAverage(decay=1)
+    baseline.update([np.zeros(3), np.array([np.nan, 4.0])])
+    assert baseline.value == pytest.approx(0.9 * 1.8 + 0.1, rel=1e-15)
+    assert repr(seqloss_rs.MovingAverage(value=3)) == "MovingAverage(decay=0.9, value=3.0)"
+
+
+def test_a_moving_average_is_a_baseline() -> None:
+    baseline, log_probs, rewards = seqloss_rs.MovingAverage(value=0.5), np.array([[-1.0], [-2.0]]), np.array([1.0, 3.0])
+    for loss in (partial(reinforce_loss, scores="log_probs"), partial(grpo_loss, scale=None)):
+        own = value_and_grad(partial(loss, baseline=baseline))(log_probs, None, rewards)
+        expected = value_and_grad(partial(loss, baseline=0.5))(log_probs, None, rewards)
+        assert own[0] == expected[0]
+        np.testing.assert_array_equal(own[1], expected[1])
+    np.testing.assert_array_equal(seqloss_rs.group_advantages(rewards, baseline=baseline, scale=None), rewards - 0.5)
+
+
+UNTYPED: Any = seqloss_rs
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: UNTYPED.MovingAverage(decay=1), ValueError, "decay is 1, which is not in 0..1"),
+        (lambda: UNTYPED.MovingAverage(decay=np.nan), ValueError, "decay is nan, expected a finite number"),
+        (lambda: UNTYPED.MovingAverage(decay="a"), TypeError, 'decay is "a", expected a number'),
+        (lambda: UNTYPED.MovingAverage(value="x"), TypeError, 'value is "x", expected a number'),
+        (lambda: UNTYPED.MovingAverage(value=np.inf), ValueError, "value is inf, expected a finite number"),
+        (lambda: UNTYPED.MovingAverage().update("x"), TypeError, "rewards holds something else than numbers"),
+        (lambda: UNTYPED.MovingAverage().update([1.0, "x"]), TypeError, "rewards[1] holds something else than numbers"),
+        (lambda: UNTYPED.MovingAverage().update([[[1.0], [1.0, 2.0]]]), TypeError, "rewards[0] holds something else"),
+        (
+            lambda: UNTYPED.MovingAverage().update(np.ma.array([1.0], mask=[True])),
+            TypeError,
+            "rewards is a MaskedArray, whose mask would be lost",
+        ),
+        *[
+            (
+                lambda wrong=wrong: UNTYPED.MovingAverage().update(wrong),
+                ValueError,
+                "the mean of rewards is",
+            )
+            for wrong in ([1.0, np.inf], [np.inf, -np.inf], [1e308, 1e308])
+        ],
+    ],
+)
+def test_what_a_moving_average_cannot_take(call: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        call()
+
+
+def test_what_is_wrong_leaves_a_moving_average_as_it_was() -> None:
+    baseline = seqloss_rs.MovingAverage(value=2.0)
+    with pytest.raises(ValueError, match="the mean of rewards is inf"):
+        baseline.update([np.inf])
+    assert baseline.value == 2
 
 
 def test_mixer() -> None:
     mask = seqloss_rs.mixer_mask([4, 2, 0], 2, steps=5)
     np.testing.assert_array_equal(mask.sum(1), [2, 0, 0])
     np.testing.assert_array_equal(mask[0], [False, False, True, True, False])
-    with pytest.raises(ValueError, match=re.escape("lengths has 4, which is not a length in 0..=3")):
-        seqloss_rs.mixer_mask([4], 0, steps=3)
-    with pytest.raises(ValueError, match="cross_entropy_steps is -1"):
-        seqloss_rs.mixer_mask([4], -1)
+    np.testing.assert_array_equal(seqloss_rs.mixer_mask(np.array([[4, 2], [0, 3]]), 2, steps=5)[:, 0], mask[[0, 2]])
+    np.testing.assert_array_equal(seqloss_rs.mixer_mask(np.uint8(4), 2, steps=5), mask[0])
+    assert seqloss_rs.mixer_mask([], 0).shape == (0, 0)
+    assert seqloss_rs.mixer_mask([], 0, steps=3).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: UNTYPED.mixer_mask([1, 4], 0, steps=3), ValueError, "lengths[1] is 4, which is not a length in 0..=3"),
+        (lambda: UNTYPED.mixer_mask([[1, -2]], 0), ValueError, "lengths[0, 1] is -2, which is not a length in 0..=1"),
+        (lambda: UNTYPED.mixer_mask(-2, 0), ValueError, "lengths is -2, which is not a length in 0..=0"),
+        (lambda: UNTYPED.mixer_mask(np.zeros((1, 1, 1), int), 0), ValueError, "lengths has shape (1, 1, 1), expected"),
+        (lambda: UNTYPED.mixer_mask([1.5], 0), TypeError, "lengths has dtype float64, expected integers"),
+        (lambda: UNTYPED.mixer_mask(None, 0), TypeError, "lengths has dtype object, expected integers"),
+        (lambda: UNTYPED.mixer_mask("2", 0), TypeError, "lengths has dtype <U1, expected integers"),
+        (lambda: UNTYPED.mixer_mask([[1], [1, 2]], 0), TypeError, "lengths holds lists of different lengths"),
+        (lambda: UNTYPED.mixer_mask([4], -1), ValueError, "cross_entropy_steps is -1, expected 0 or more"),
+        (lambda: UNTYPED.mixer_mask([4], 1.5), TypeError, "cross_entropy_steps is 1.5, expected a whole number"),
+        (lambda: UNTYPED.mixer_mask([4], None), TypeError, "cross_entropy_steps is None, expected a whole number"),
+        (lambda: UNTYPED.mixer_mask([4], 1, steps=-1), ValueError, "steps is -1, expected 0 or more"),
+        (lambda: UNTYPED.mixer_mask([4], 1, steps="4"), TypeError, 'steps is "4", expected a whole number'),
+    ],
+)
+def test_what_a_mixer_cannot_take(call: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        call()
+
+
+@pytest.mark.parametrize("cross_entropy_steps", [0, 2, 9])
+def test_mixer_divides_the_steps_between_two_losses(cross_entropy_steps: int) -> None:
+    """Against the sum of −log p over the first steps and of −r log p over the others, one by one."""
+    random = np.random.default_rng(51)
+    logits, actions, rewards = random.normal(size=(4, 6, 3)), random.integers(0, 3, (4, 6)), random.normal(size=4)
+    lengths = np.array([6, 3, 0, 5])
+    mask = seqloss_rs.mixer_mask(lengths, cross_entropy_steps, steps=6)
+    given: Any = {"lengths": lengths, "normalizer": float(lengths.sum())}
+    supervised = value_and_grad(partial(seqloss_rs.cross_entropy_loss, mask=~mask, **given))(logits, actions)
+    rewarded = value_and_grad(partial(reinforce_loss, mask=mask, **given))(logits, actions, rewards)
+
+    probs = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    value, gradient = 0.0, np.zeros_like(logits)
+    for row, length in enumerate(lengths):
+        for step in range(length):
+            weight = (1.0 if step < cross_entropy_steps else rewards[row]) / lengths.sum()
+            value -= weight * np.log(probs[row, step, actions[row, step]])
+            gradient[row, step] = weight * (probs[row, step] - np.eye(3)[actions[row, step]])
+    assert supervised[0] + rewarded[0] == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(supervised[1] + rewarded[1], gradient, rtol=1e-12, atol=1e-15)
+    assert not np.any((supervised[1] != 0) & (rewarded[1] != 0))
