@@ -258,6 +258,7 @@ class Table:
     title: str
     head: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
+    note: str = ""
 
     def add(self, *cells: str) -> None:
         """One row, also printed at once: the whole takes minutes."""
@@ -269,7 +270,7 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [f"| {' | '.join(c.ljust(w) for c, w in zip(line, widths, strict=True))} |" for line in lines]
         text.insert(1, f"| {' | '.join('-' * width for width in widths)} |")
-        return "\n".join([f"## {self.title}", "", *text])
+        return "\n".join([f"## {self.title}", "", *text, *(["", self.note] if self.note else [])])
 
 
 def verdict(is_reached: bool | None) -> str:

@@ -331,6 +331,10 @@ def expected(seconds: float, _: bool) -> Table:
     """Expected BLEU with its gradient; there is nobody else who computes it."""
     head = ["", "type", "threads", "ms", "sentences/ms, thread", "target", "reached", "error along the gradient"]
     table = Table("Expected BLEU with its gradient, 64 sentences of 50 words against 50, orders 1 to 4", head)
+    table.note = (
+        "A sentence takes 14 operations for each n-gram of its reference at each place where it may stand, "
+        "14 (50² + 49² + 48² + 47²) ≈ 132,000, and its softmax: 10 sentences/ms are 1.3 of them a nanosecond."
+    )
     random, loss = np.random.default_rng(5), value_and_grad(expected_bleu_loss)
     for tokens in (100, 1000):
         references = random.integers(0, tokens, (64, 50))
