@@ -164,16 +164,23 @@ def test_the_policy_learns(tmp_path: Path) -> None:
     picture = tmp_path / "deeper/reward.png"
     printed = run_example("policy/train.py", "--steps", "200", "--output", str(picture))
     first, last = (float(line.rsplit(" ", 1)[1]) for line in printed[:2])
-    assert first < 0.3
-    assert last > 0.9
+    assert first < 0.25
+    assert last > 0.95
+    assert printed[2] == "words of 16 learnt: 16"
     assert printed[-1] == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_policy_refuses_one_step() -> None:
-    pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
+@pytest.mark.parametrize(
+    ("script", "least", "steps"),
+    [("policy/train.py", 2, "1"), ("policy/methods.py", 2, "1"), ("ocr/minimum_risk.py", 1, "0"),
+     ("ocr/minimum_risk.py", 1, "-3")],
+)  # fmt: skip
+def test_too_few_steps_are_refused(script: str, least: int, steps: str) -> None:
+    if script == "policy/train.py":
+        pytest.importorskip("matplotlib", reason="the picture needs matplotlib")
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "policy/train.py"), "--steps", "1"],
+        [sys.executable, str(EXAMPLES / script), "--steps", steps],
         env=clean_environment(),
         capture_output=True,
         text=True,
@@ -181,29 +188,34 @@ def test_the_policy_refuses_one_step() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "--steps: expected at least 2, got 1" in done.stderr
+    assert f"--steps: expected at least {least}, got {steps}" in done.stderr
 
 
 def test_policies_are_compared(tmp_path: Path) -> None:
     picture = tmp_path / "deeper/methods.svg"
-    printed = run_example("policy/methods.py", "--steps", "100", "--output", str(picture))
+    printed = run_example("policy/methods.py", "--steps", "200", "--output", str(picture))
     lines = [re.split(r" {2,}", line) for line in printed[1:-1]]
     rows = {name: [float(cell.rstrip("%")) for cell in cells] for name, *cells in lines}
     assert list(rows) == ["REINFORCE", "RLOO", "GRPO", "PPO", "expected BLEU"]
+    *sampled, exact = rows.values()
     for name, (first, last, right) in rows.items():
         assert first < 0.5, name
-        assert last > 0.6, name
-        assert right > 45, name
+        assert last > 0.7, name
+        assert right > 60, name
+    # With the right translations at hand it starts faster, and goes on where the others settle.
+    for place, lead in enumerate((0.1, 0.08, 10)):
+        assert exact[place] > max(row[place] for row in sampled) + lead
     assert printed[-1] == str(picture)
     root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
     texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert set(rows) <= set(texts)
+    assert {*rows, "BLEU of proposals, mean of 20 steps"} <= set(texts)
 
 
 def test_minimum_risk_lowers_the_error_rate_of_held_out_lines() -> None:
     printed = run_example("ocr/minimum_risk.py", "--steps", "8")
     risks = [float(line.split()[2]) for line in printed[:-1]]
     assert len(risks) == 8
-    assert risks[-1] < 0.9 * risks[0]
+    assert risks == sorted(risks, reverse=True)
+    assert risks[-1] < 0.85 * risks[0]
     before, after = (float(rate) for rate in re.findall(r"([\d.]+)%", printed[-1]))
-    assert after < before
+    assert after < 0.9 * before

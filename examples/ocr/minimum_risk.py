@@ -4,6 +4,7 @@ All that is trained is one number for each class, which is added to its score in
 training. A step reads them by beam search, several ways each, and counts the errors of each way; `mwer_loss` says how
 the probability of each should change for the expected number of errors to fall, and the gradient of `ctc_loss` what
 that means for the scores of the frames. The other lines are read before and after, and have fewer errors in the end.
+Lines that cannot be aligned with their texts, as they have too few frames, are left out of both halves.
 
     python examples/ocr/minimum_risk.py
 """
@@ -87,8 +88,11 @@ def train(steps: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a text recogniser by the errors that it makes.")
-    parser.add_argument("--steps", type=int, default=20, help="steps of training (default: %(default)s)")
-    before, after = train(parser.parse_args().steps)
+    parser.add_argument("--steps", type=int, default=20, help="steps of training, at least 1 (default: %(default)s)")
+    options = parser.parse_args()
+    if options.steps < 1:
+        parser.error(f"--steps: expected at least 1, got {options.steps}")
+    before, after = train(options.steps)
     print(f"character error rate of held-out lines: {before:.2%} before, {after:.2%} after")
 
 

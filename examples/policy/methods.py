@@ -1,20 +1,27 @@
-"""Compare REINFORCE, RLOO, GRPO, PPO and expected BLEU: ways to learn a translation from nothing but its BLEU score.
+"""Compare REINFORCE, RLOO, GRPO, PPO and expected BLEU: ways to learn a translation by its BLEU score.
 
 English comes as nouns and adjectives in any order. In the other language an adjective that stands before a noun comes
 after it, so that what a word becomes depends on its neighbours: the policy is two tables of logits, for each word with
-the one behind it, and for each word with the one before it. It never sees a right translation. In each step it proposes
-K translations of each of N sentences, the reward of one is its BLEU, and all four methods get as many proposals, the
-same optimiser and the same seed:
+the one behind it, and for each word with the one before it. In each step it proposes K translations of each of N
+sentences, and the reward of one is its BLEU. All methods get the same sentences and the same optimiser; four of them
+never see a right translation, but only the rewards of as many proposals:
 
 * REINFORCE: the reward less a moving average of all rewards before;
 * RLOO: the reward less the mean of the other proposals for the same sentence;
 * GRPO: the reward less the mean of those proposals, over their deviation;
-* PPO: RLOO's advantages, whitened, and several updates with clipped ratios for the same proposals;
-* expected BLEU: no proposals, but the gradient of the BLEU of the expected matches.
+* PPO: RLOO's advantages, whitened, and several updates with clipped ratios for the same proposals.
+
+The fifth is another kind of thing, to see how far they could get:
+
+* expected BLEU: no proposals, but the gradient of the BLEU of the expected matches. That takes the right translation
+  itself, and says of each word in each place what it would be worth, where a reward says of eight words together how
+  good they were. So it starts faster, and goes on where the others settle, whose proposals have become too much alike
+  to teach anything new. It goes where there are references, and the others wherever there are rewards.
 
     python examples/policy/methods.py
 
-prints the mean reward of the last steps of each, and draws the learning curves into `build/policy/methods.svg`.
+prints the mean reward of the first and the last steps of each, and draws the learning curves into
+`build/policy/methods.svg`.
 Everything but losses and rewards is plain NumPy.
 """
 
@@ -230,7 +237,9 @@ def draw(curves: dict[str, Floats]) -> str:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - reward)
 
     parts = [
-        f'<text x="{LEFT}" y="24" font-size="16">A translator taught by BLEU alone</text>',
+        f'<text x="{LEFT}" y="24" font-size="16">Five ways to learn a translation by its BLEU</text>',
+        f'<text transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
+        f"BLEU of proposals, mean of {WINDOW} steps</text>",
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">step</text>',
     ]
     for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
@@ -264,7 +273,7 @@ def main() -> None:
         parser.error(f"--steps: expected at least 2, got {options.steps}")
 
     window, curves = min(WINDOW, options.steps), {}
-    print(f"{'':13} first {window} steps  last {window} steps  words right")
+    print(f"{'mean reward':13} first {window} steps  last {window} steps  words right")
     for name, method in METHODS.items():
         curves[name], right = train(method(), options.steps)
         first, last = curves[name][:window].mean(), curves[name][-window:].mean()

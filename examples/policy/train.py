@@ -17,9 +17,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import seqloss_rs
 from matplotlib import pyplot
 from numpy.typing import NDArray
+from seqloss_rs import Bleu, reinforce_loss, rewards, value_and_grad
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 7
@@ -51,19 +51,13 @@ LENGTH = 8  # T, words in a sentence
 LEARNING_RATE = 8.0
 WINDOW = 20  # steps that a printed mean is taken over
 
+# Two words in a row are as much as a beginner gets right: longer n-grams would keep every first reward at 0.
+BLEU = Bleu(max_order=2, smoothing="add-k")
+
 
 def sample(logits: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
     """One class for each row of logits, drawn from its softmax (by Gumbel's trick)."""
     return np.asarray((logits + random.gumbel(size=logits.shape)).argmax(axis=-1))
-
-
-def bleu_reward(proposals: NDArray[np.int64], references: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The sentence BLEU, in [0, 1], of (N, K, T) proposals against (N, T) references."""
-    flat = proposals.reshape(-1, LENGTH)
-    repeated = np.repeat(references, PROPOSALS, axis=0)
-    # Two words in a row are as much as a beginner gets right: longer n-grams would keep every first reward at 0.
-    losses = seqloss_rs.bleu_loss(flat, repeated, max_order=2, smoothing="add-k", reduction="none")
-    return 1 - np.asarray(losses).reshape(proposals.shape[:2])
 
 
 def train(steps: int, seed: int = SEED) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -75,23 +69,23 @@ def train(steps: int, seed: int = SEED) -> tuple[NDArray[np.float64], NDArray[np
     random = np.random.default_rng(seed)
     dictionary = random.permutation(WORDS)  # the German words are numbered in an order of their own
     table = np.zeros((WORDS, WORDS))
-    loss_and_gradient = seqloss_rs.value_and_grad(seqloss_rs.reinforce_loss)
+    loss_and_gradient = value_and_grad(reinforce_loss)
     mean_rewards = []
     for _ in range(steps):
         sentences = random.integers(WORDS, size=(SENTENCES, LENGTH))
         logits = np.repeat(table[sentences][:, np.newaxis], PROPOSALS, axis=1)  # (N, K, T, C)
         proposals = sample(logits, random)
-        rewards = bleu_reward(proposals, dictionary[sentences])
+        scores = rewards.bleu(proposals, dictionary[sentences], metric=BLEU)
         _, gradient = loss_and_gradient(
             logits,
             proposals,
-            rewards,
+            scores,
             baseline="leave_one_out",
             reduction="sum",
             normalizer=SENTENCES * PROPOSALS,
         )
         np.add.at(table, sentences, -LEARNING_RATE * gradient.sum(axis=1))
-        mean_rewards.append(rewards.mean())
+        mean_rewards.append(scores.mean())
     return np.array(mean_rewards), table, dictionary
 
 
