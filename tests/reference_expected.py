@@ -1,8 +1,7 @@
 """What expected losses should be: sums over every hypothesis, and the formulas of papers, in NumPy and in torch."""
 
-import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,34 +41,40 @@ def through_softmax(probs: Array, slopes: Array) -> Array:
 # Every hypothesis
 
 
-def expectation(probs: Array, score: Any) -> tuple[float, Array]:
-    """The expectation of a function of a hypothesis, and its slopes, by the sum over all hypotheses.
+def expectation(probs: Array, score: Callable[[Array], Array]) -> tuple[float, Array]:
+    """The expectation of a function of hypotheses, and its slopes, by the sum over all of them, which are rows.
 
     There is one more token than `probs` has, of probability 0: a slope is what a token is worth more than
     that one, which no reference has.
     """
     steps, classes = probs.shape
     probs = np.hstack([probs, np.zeros((steps, 1))])
-    total, slopes = 0.0, np.zeros((steps, classes + 1))
-    for tokens in itertools.product(range(classes + 1), repeat=steps):
-        factors = probs[np.arange(steps), tokens]
-        if np.count_nonzero(factors == 0) > 1:
-            continue
-        worth = score(tokens)
-        total += worth * factors.prod()
-        for step, token in enumerate(tokens):
-            slopes[step, token] += worth * np.delete(factors, step).prod()
-    return total, slopes[:, :-1] - slopes[:, -1:]
+    hypotheses = np.indices((classes + 1,) * steps).reshape(steps, -1).T
+    factors = np.pad(probs[np.arange(steps), hypotheses], ((0, 0), (1, 1)), constant_values=1.0)
+    # Products of all factors but one, without a division.
+    before = np.cumprod(factors, axis=1)[:, :-2]
+    behind = np.cumprod(factors[:, ::-1], axis=1)[:, -3::-1]
+    worth = score(hypotheses)
+    slopes = [
+        np.bincount(tokens, worth * others, classes + 1)
+        for tokens, others in zip(hypotheses.T, (before * behind).T, strict=True)
+    ]
+    return float(worth @ factors.prod(axis=1)), np.array([row[:-1] - row[-1] for row in slopes])
 
 
-def clipped_matches(tokens: Ids, references: Sequence[Ids], order: int) -> int:
-    """Clipped matches of one hypothesis."""
-    return sum((ngrams(tokens, order) & clips(references, order)).values())
+def clipped_matches(hypotheses: Array, references: Sequence[Ids], order: int) -> Array:
+    """Clipped matches of each of the hypotheses, which are rows."""
+    total = np.zeros(len(hypotheses))
+    if order <= hypotheses.shape[1]:
+        windows = np.lib.stride_tricks.sliding_window_view(hypotheses, order, axis=1)
+        for ngram, clip in clips(references, order).items():
+            total += np.minimum((windows == ngram).all(axis=2).sum(axis=1), clip)
+    return total
 
 
 def expected_matches(probs: Array, references: Sequence[Ids], order: int) -> tuple[float, Array]:
     """Expected clipped matches and their slopes."""
-    return expectation(probs, lambda tokens: clipped_matches(tokens, references, order))
+    return expectation(probs, lambda hypotheses: clipped_matches(hypotheses, references, order))
 
 
 def bleu(
@@ -145,15 +150,18 @@ def soft_subsequence(xp: Any, probs: Any, reference: Ids, gamma: float) -> Any:
 def eisl(xp: Any, probs: Any, reference: Ids, weights: Sequence[float], temperature: float = 1.0) -> Any:
     """Liu et al., 2022, without noise: a convolution of log-probabilities with diagonals."""
     steps, places = len(probs), len(reference)
-    weights = [weight for order, weight in enumerate(weights, 1) if order <= min(steps, places)]
+    longest = min(steps, places)
+    fitting = {order: weight for order, weight in enumerate(weights, 1) if order <= longest and weight}
     total = xp.zeros(())
-    for order, weight in enumerate(weights if any(weights) else (), 1):
+    if not longest:
+        return total + (20 if places else 0)
+    for order, weight in (fitting or {longest: 1.0}).items():
         logs = xp.relu(xp.log(probs[:, list(reference)]) + 20) - 20
         counts = steps - order + 1, places - order + 1
         mean = sum(logs[k : k + counts[0], k : k + counts[1]] for k in range(order)) / order
         powers = xp.exp(mean / temperature)
         shares = powers / powers.sum(0)
-        total = total - weight / sum(weights) * (shares * mean).sum(0).mean()
+        total = total - weight / sum(fitting.values() or [1.0]) * (shares * mean).sum(0).mean()
     return total
 
 

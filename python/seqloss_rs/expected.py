@@ -1,7 +1,15 @@
 """Differentiable losses of texts: what BLEU, ROUGE and alignments come to when each step is a distribution over tokens.
 
-They take logits or probabilities of every step and the token ids of references. The expectations are over hypotheses of
-fixed lengths whose tokens are independent of one another, as those of a non-autoregressive model are.
+They take logits or probabilities of every step and the token ids of references. Hypotheses are of fixed lengths, with
+tokens that are independent of one another, as those of a non-autoregressive model are. The matches of n-grams that are
+expected of them give ROUGE-N its expectation; the BLEU of expected matches is another number than the expected BLEU.
+
+Of a sequence whose references have tokens the scores of those are read in every valid step, and all logits, for the
+softmax. If any is NaN, then the loss of the sequence is NaN, and so is its gradient (of probabilities, that of those
+tokens), whether or not it would change anything. Among them a probability that is not in [0, 1], or a log-probability
+above 0, is an error; up to 1 + 1e-6 (1 + 1/128 in 16 bits) it counts as 1, for rounding. Nothing sums rows, as that
+would take all C: where probabilities of a step sum to more than 1, losses may be below 0. If the references are empty
+nothing is read, and the gradient is 0.
 """
 
 from collections.abc import Sequence
@@ -36,6 +44,8 @@ def expected_bleu_loss(
     smoothing_value: float | None = None,
     lengths: Lengths | None = None,
     reference_lengths: Lengths | None = None,
+    eos_id: int | None = None,
+    pad_id: int | None = None,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
@@ -43,38 +53,46 @@ def expected_bleu_loss(
 
     BLEU = BP exp(1/N Σₙ ln(Eₙ / totalₙ)), where Eₙ = Σ_g E min(X_g, c_g) are the expected clipped matches of order n:
     X_g is how often the n-gram g occurs, and c_g the most that one reference has of it. Lengths are fixed, so totals
-    and the brevity penalty are those of the metric. For probabilities of 0 and 1 it is :func:`bleu_loss` of those
-    tokens.
+    and the brevity penalty are those of the metric. This is not 1 − E[BLEU], whose gradient REINFORCE estimates, as
+    BLEU is no linear function of its matches. For probabilities of 0 and 1 it is :func:`bleu_loss` of those tokens with
+    the same `smoothing` and `max_order`: that one's default is another smoothing.
 
     Parameters
     ----------
     logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
         Scores of C tokens in each step, of float16, bfloat16, float32 or float64.
-    references : (N, R) integers, or list of N arrays, or list of N lists of arrays
-        Token ids in 0..C, one reference or several for each sequence; of several the largest count of an n-gram counts,
-        and the length that is closest (the shorter of two). For (T, C) logits they are (R,) ids, or a list of arrays.
-        References and sequences may be empty: what has no match costs 1.
+    references : (N, R) or (N, K, R) integers, or list of N arrays, or list of N lists of arrays
+        Token ids, at least 0 and less than C, one reference or several for each sequence; of several the largest
+        count of an n-gram counts, and the length that is closest (the shorter of two). For (T, C) logits they are (R,)
+        or (K, R) ids, or a list of arrays. References and sequences may be empty: what has no match costs 1.
     scores : {"logits", "log_probs", "probs"}
         What `logits` holds. Log-probabilities and probabilities are taken as they are, of the tokens that the
-        references have; all others share what these leave of 1, and are never read.
+        references have; all others share what these leave of 1, and are never read. For what is checked see
+        :mod:`seqloss_rs.expected`.
     estimate : {"exact", "bag_of_ngrams", "zhukov_kretov"}
-        How matches are counted. The expectation itself: each n-gram by a recursion over the steps (by an automaton
-        times a counter if it overlaps itself, as "a b a" does). min(E X_g, c_g), which is never less than the exact one
-        (Jensen) and has no gradient where it is clipped [1]_. Σ_i P_i min(1, c_g / (1 + E X_g − P_i)) over windows i
-        with the probability P_i of g [2]_, which is no lower bound in general, for all that its paper is called.
+        How matches are counted. "exact" is the expectation itself: each n-gram by a recursion over the steps (by an
+        automaton times a counter if it overlaps itself, as "a b a" does). "bag_of_ngrams" is min(E X_g, c_g), which is
+        never less than the exact one (Jensen) and has no gradient where it is clipped [1]_. "zhukov_kretov" is
+        Σ_i P_i min(1, c_g / (1 + E X_g − P_i)) over windows i with the probability P_i of g [2]_, which is no lower
+        bound in general, for all that its paper is called.
     max_order : int
-        The longest n-grams, in 1..32.
+        The longest n-grams, from 1 to 32.
     smoothing : {"add-k", "none"}
         Orders above 1 have 1 more match and n-gram; or nothing is done, so that the loss is 1, with a gradient of 0, as
-        soon as an order has no expected matches at all (fewer than 1e-300), which is so for references of fewer
-        than `max_order` tokens. The other smoothings of :func:`bleu_loss` change with the number of matches by leaps.
+        soon as an order has no expected matches at all (fewer than 1e-300). So it is where the references are shorter
+        than both the sequence and `max_order`. The other smoothings of :func:`bleu_loss` change with the number of
+        matches by leaps.
     smoothing_value : float, optional
         What is added, at least 0. None is 1.
     lengths : (N,) integers, optional
         The valid steps of each sequence; what lies beyond is never read, and its gradient is exactly 0. Orders that
         a sequence is too short for are left out, unless matches are added to them, as in sacrebleu.
     reference_lengths : (N,) integers, optional
-        The same for references, one for each sequence.
+        The same for references, one for each sequence, or (N, K) for an (N, K, R) array.
+    eos_id : int, optional
+        A reference ends before the first id like this.
+    pad_id : int, optional
+        Ids like this do not count at the end of a reference: -100 for labels that are padded so.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
         The mean over N; the loss of each sequence (three names for one thing); their sum; the mean.
     normalizer : float, optional
@@ -90,7 +108,8 @@ def expected_bleu_loss(
     ------
     ValueError, TypeError
         Where an argument does not fit; the message names it, as in
-        ``references[3][7] is 32, which is not a class in 0..32``.
+        ``references[3][7] is 32, which is not a class in 0..32`` or
+        ``logits[0, 1, 2] is 1.3, expected a probability``.
 
     Examples
     --------
@@ -103,6 +122,14 @@ def expected_bleu_loss(
     >>> grad.round(4)
     array([[-0.0169,  0.0169],
            [ 0.0366, -0.0366]])
+
+    Of sure tokens it is the metric:
+
+    >>> sure = np.eye(4)[[0, 1, 2, 3]]
+    >>> round(seqloss_rs.expected_bleu_loss(sure, [0, 1, 2, 2], scores="probs"), 6)
+    0.341963
+    >>> round(seqloss_rs.bleu_loss([[0, 1, 2, 3]], [[0, 1, 2, 2]], smoothing="add-k"), 6)
+    0.341963
 
     References
     ----------
@@ -123,6 +150,8 @@ def expected_bleu_loss(
         smoothing_value=smoothing_value,
         lengths=lengths,
         reference_lengths=reference_lengths,
+        eos_id=eos_id,
+        pad_id=pad_id,
         reduction=reduction,
         normalizer=normalizer,
     )
@@ -139,37 +168,46 @@ def expected_rouge_loss(
     multiple_references: MultipleReferences = "mean",
     lengths: Lengths | None = None,
     reference_lengths: Lengths | None = None,
+    eos_id: int | None = None,
+    pad_id: int | None = None,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
     """1 − E[ROUGE-N], in [0, 1], with its gradient.
 
     As lengths are fixed, precision, recall and F are multiples of the matches, so with ``estimate="exact"`` this is the
-    expectation of :func:`rouge_loss` itself, and its gradient what REINFORCE estimates by sampling.
+    expectation of :func:`rouge_loss` itself, and its gradient what REINFORCE estimates by sampling. Of several
+    references that is so for ``rouge_loss(..., multiple_references="mean")``, which is not the default there.
 
     Parameters
     ----------
     logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
         Scores of C tokens in each step, of float16, bfloat16, float32 or float64.
-    references : (N, R) integers, or list of N arrays, or list of N lists of arrays
-        Token ids in 0..C, one reference or several for each sequence. For (T, C) logits they are (R,) ids, or a list of
-        arrays. References and sequences may be empty, or too short for an n-gram: they cost 1.
+    references : (N, R) or (N, K, R) integers, or list of N arrays, or list of N lists of arrays
+        Token ids, at least 0 and less than C, one reference or several for each sequence. For (T, C) logits they
+        are (R,) or (K, R) ids, or a list of arrays. References and sequences may be empty, or too short for an n-gram:
+        they cost 1.
     variant : {"rouge1" to "rouge9"}
         The length of the n-grams that are counted; for the longest common subsequence see :func:`soft_rouge_l_loss`.
     measure : {"f", "precision", "recall"}
         Which of the three.
     scores : {"logits", "log_probs", "probs"}
         What `logits` holds. Log-probabilities and probabilities are taken as they are, of the tokens that the
-        references have; all others share what these leave of 1, and are never read.
+        references have; all others share what these leave of 1, and are never read. For what is checked see
+        :mod:`seqloss_rs.expected`.
     estimate : {"exact", "bag_of_ngrams", "zhukov_kretov"}
         How matches are counted: see :func:`expected_bleu_loss`.
     multiple_references : {"mean", "best"}
         Of several references the mean, whose expectation is exact; or the one with the largest expected F, which is
-        less than the expectation of the best where it differs from sample to sample.
+        less than the expected F of the best where that differs from sample to sample.
     lengths : (N,) integers, optional
         The valid steps of each sequence; what lies beyond is never read, and its gradient is exactly 0.
     reference_lengths : (N,) integers, optional
-        The same for references, one for each sequence.
+        The same for references, one for each sequence, or (N, K) for an (N, K, R) array.
+    eos_id : int, optional
+        A reference ends before the first id like this.
+    pad_id : int, optional
+        Ids like this do not count at the end of a reference: -100 for labels that are padded so.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
         The mean over N; the loss of each sequence (three names for one thing); their sum; the mean.
     normalizer : float, optional
@@ -195,6 +233,14 @@ def expected_rouge_loss(
     >>> seqloss_rs.expected_rouge_loss(probs, [0, 1], scores="probs", estimate="bag_of_ngrams")
     0.25
 
+    Of sure tokens it is the metric:
+
+    >>> sure, references = np.eye(3)[[0, 1]], [[0, 2], [2, 2]]
+    >>> seqloss_rs.expected_rouge_loss(sure, references, scores="probs")
+    0.75
+    >>> seqloss_rs.rouge_loss([[0, 1]], [references], variant="rouge1", multiple_references="mean")
+    0.75
+
     References
     ----------
     Lin, 2004, https://aclanthology.org/W04-1013/.
@@ -211,6 +257,8 @@ def expected_rouge_loss(
         multiple_references=multiple_references,
         lengths=lengths,
         reference_lengths=reference_lengths,
+        eos_id=eos_id,
+        pad_id=pad_id,
         reduction=reduction,
         normalizer=normalizer,
     )
@@ -226,6 +274,8 @@ def soft_rouge_l_loss(
     multiple_references: MultipleReferences = "mean",
     lengths: Lengths | None = None,
     reference_lengths: Lengths | None = None,
+    eos_id: int | None = None,
+    pad_id: int | None = None,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
@@ -240,22 +290,28 @@ def soft_rouge_l_loss(
     ----------
     logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
         Scores of C tokens in each step, of float16, bfloat16, float32 or float64.
-    references : (N, R) integers, or list of N arrays, or list of N lists of arrays
-        Token ids in 0..C, one reference or several for each sequence. For (T, C) logits they are (R,) ids, or a list of
-        arrays. Empty references and sequences cost 1.
+    references : (N, R) or (N, K, R) integers, or list of N arrays, or list of N lists of arrays
+        Token ids, at least 0 and less than C, one reference or several for each sequence. For (T, C) logits they
+        are (R,) or (K, R) ids, or a list of arrays. Empty references and sequences cost 1.
     gamma : float
-        γ, from 1e-6 to 1e6. A sure match of T tokens costs about 1.76 γ, for the other alignments.
+        γ, from 1e-6 to 1e6. For a small γ T sure tokens that all match cost γ ln D(T, T) / T, for the other alignments:
+        from 1.10 γ for one token to 1.76 γ for many. For a large γ, where L is the small difference of two numbers of
+        the size γ ln D(T, R), it is right to about 2e-16 of those.
     measure : {"f", "precision", "recall"}
         2 L / (T + R), L / T or L / R.
     scores : {"logits", "log_probs", "probs"}
         What `logits` holds. Log-probabilities and probabilities are taken as they are, of the tokens that the
-        references have; no others are read.
+        references have; no others are read. For what is checked see :mod:`seqloss_rs.expected`.
     multiple_references : {"mean", "best"}
         Of several references the mean, or the one with the largest F.
     lengths : (N,) integers, optional
         The valid steps of each sequence; what lies beyond is never read, and its gradient is exactly 0.
     reference_lengths : (N,) integers, optional
-        The same for references, one for each sequence.
+        The same for references, one for each sequence, or (N, K) for an (N, K, R) array.
+    eos_id : int, optional
+        A reference ends before the first id like this.
+    pad_id : int, optional
+        Ids like this do not count at the end of a reference: -100 for labels that are padded so.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
         The mean over N; the loss of each sequence (three names for one thing); their sum; the mean.
     normalizer : float, optional
@@ -294,6 +350,8 @@ def soft_rouge_l_loss(
         multiple_references=multiple_references,
         lengths=lengths,
         reference_lengths=reference_lengths,
+        eos_id=eos_id,
+        pad_id=pad_id,
         reduction=reduction,
         normalizer=normalizer,
     )
@@ -308,34 +366,43 @@ def eisl_loss(
     scores: Scores = "logits",
     lengths: Lengths | None = None,
     reference_lengths: Lengths | None = None,
+    eos_id: int | None = None,
+    pad_id: int | None = None,
     reduction: Reduction = "mean",
     normalizer: float | None = None,
 ) -> Value:
-    """Edit-invariant sequence loss: the log-likelihood of each n-gram of a reference, wherever it may stand.
+    """Edit-invariant sequence loss, in [0, 20]: the log-likelihood of a reference's n-grams, wherever they may stand.
 
     ℓ = −Σₙ weightₙ meanⱼ Σᵢ wᵢⱼ Aᵢⱼ, where Aᵢⱼ = 1/n Σₖ max(ln P(i + k, yⱼ₊ₖ), −20) is the mean log-probability of the
     n-gram at j if it stands at i, and w is the softmax of A / τ over i. The authors' code adds Gumbel noise to A in the
-    softmax, which makes it a random number; this is the form without.
+    softmax, which makes it a random number, and mixes the cross-entropy in; this is the form without either.
 
     Parameters
     ----------
     logits : (T, C) or (N, T, C) array, or list of N arrays (Tₙ, C)
         Scores of C tokens in each step, of float16, bfloat16, float32 or float64.
-    references : (N, R) integers, or list of N arrays, or list of N lists of arrays
-        Token ids in 0..C, one reference or several (their mean) for each sequence. For (T, C) logits they are (R,) ids,
-        or a list of arrays.
+    references : (N, R) or (N, K, R) integers, or list of N arrays, or list of N lists of arrays
+        Token ids, at least 0 and less than C, one reference or several (their mean) for each sequence. For (T, C)
+        logits they are (R,) or (K, R) ids, or a list of arrays.
     order_weights : sequence of floats
-        Weights of the orders 1, 2, …, divided by their sum. Orders that the sequence or the reference is too short for
-        are left out; if none is left the loss is 0.
+        Weights of the orders 1, 2, …, up to 32 of them, divided by their sum. Orders that the sequence or the reference
+        is too short for are left out; if no weight is left, the longest n that fits both counts alone, as in the
+        authors' code. An empty reference costs 0, and a sequence without steps 20 for any other. The default is that of
+        the authors' ``bleuloss.py`` for orders 1 and 2; their ``EISL_nat.py`` weighs all orders alike, and has no
+        default ones.
     temperature : float
         τ, from 1e-6 to 1e6.
     scores : {"logits", "log_probs", "probs"}
         What `logits` holds. Log-probabilities and probabilities are taken as they are, of the tokens that the
-        references have; no others are read.
+        references have; no others are read. For what is checked see :mod:`seqloss_rs.expected`.
     lengths : (N,) integers, optional
         The valid steps of each sequence; what lies beyond is never read, and its gradient is exactly 0.
     reference_lengths : (N,) integers, optional
-        The same for references, one for each sequence.
+        The same for references, one for each sequence, or (N, K) for an (N, K, R) array.
+    eos_id : int, optional
+        A reference ends before the first id like this.
+    pad_id : int, optional
+        Ids like this do not count at the end of a reference: -100 for labels that are padded so.
     reduction : {"mean", "none", "sequence", "sequence_mean", "sum", "batch_mean"}
         The mean over N; the loss of each sequence (three names for one thing); their sum; the mean.
     normalizer : float, optional
@@ -373,6 +440,8 @@ def eisl_loss(
         scores=scores,
         lengths=lengths,
         reference_lengths=reference_lengths,
+        eos_id=eos_id,
+        pad_id=pad_id,
         reduction=reduction,
         normalizer=normalizer,
     )

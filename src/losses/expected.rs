@@ -3,14 +3,17 @@
 //!
 //! | loss | ℓ |
 //! |---|---|
-//! | BLEU | 1 − BP exp(1/N Σₙ ln((Eₙ + k) / (totalₙ + k))), E the expected matches, k = 0 for n = 1 |
+//! | BLEU | 1 − BP exp(1/N Σₙ ln((Eₙ + k) / (totalₙ + k))), E the expected matches, k = 0 for n = 1: BLEU of expectations |
 //! | ROUGE-N | 1 − 2 E / (hypothesis + reference), or over one of both: the expectation of the score, as lengths are fixed |
 //! | soft ROUGE-L | the same of the soft subsequence |
 //! | EISL | see `soft_alignment` |
 //!
-//! Only the columns of tokens that the references have are read of the probabilities. With hᵥ = ∂ℓ/∂P(t, v), which is 0 for all
-//! other tokens, the softmax makes of it ∂ℓ/∂xᵥ = P(t, v) (hᵥ − Σᵤ P(t, u) hᵤ): a row is read once for its softmax, and swept
-//! once more for the gradient. No softmax is kept.
+//! Only the columns of tokens that the references have are read of the probabilities, all of them and before anything else: a
+//! NaN there makes the loss and all of its slopes NaN, so that no recursion has to carry it. With hᵥ = ∂ℓ/∂P(t, v), which is
+//! 0 for all other tokens, the softmax makes of it ∂ℓ/∂xᵥ = P(t, v) (hᵥ − Σᵤ P(t, u) hᵤ): a row is read once for its softmax,
+//! and swept once more for the gradient. No softmax is kept.
+
+use std::ops::Range;
 
 use super::Scores;
 pub use super::expected_matches::Estimate;
@@ -23,7 +26,7 @@ use crate::float::{Element, Float};
 use crate::input::{Sequences, resize};
 use crate::loss::{Loss, Piece, Worker};
 use crate::parallel::Ticker;
-use crate::reduction::Measure as Weight;
+use crate::reduction;
 use crate::simd::Stored;
 use crate::simd::elementary::exp_each;
 use crate::simd::math::ln;
@@ -32,6 +35,9 @@ use crate::text::tokens::{TextSets, Texts};
 
 /// Fewer expected matches than this are none: what they are divided by would not be a number.
 const FEWEST: f64 = 1e-300;
+
+/// Rounding may leave a sure match so much above 1. Probabilities that sum to more, which nobody looks for, go further.
+const ROUNDING: f64 = 1e-9;
 
 /// The references of every sequence, whose tokens are classes.
 pub struct References {
@@ -97,7 +103,7 @@ pub enum Objective {
         /// N
         max_order: usize,
         /// k
-        more: f64,
+        added: f64,
     },
     /// ROUGE of n-grams of one length.
     RougeN {
@@ -167,9 +173,9 @@ impl<E: Element> Loss<E> for Expected<'_, E> {
         self.logits.rows[sequence].count() * self.logits.width
     }
 
-    fn measure(&self, _: usize, weight: &mut Exact) -> Weight {
+    fn measure(&self, _: usize, weight: &mut Exact) -> reduction::Measure {
         weight.add(1.0);
-        Weight::of(1)
+        reduction::Measure::of(1)
     }
 
     fn cost(&self, sequence: usize) -> usize {
@@ -250,7 +256,14 @@ impl<E: Element> Expected<'_, E> {
         } else {
             ticker.tick(4 * classes.len())?;
             let row = piece.strip.stored(step, 0);
-            line.extend(classes.iter().map(|&class| Stored::exact(row[class as usize])));
+            let (least, most) = if self.scores == Scores::Probs { (0.0, 1.0) } else { (f64::NEG_INFINITY, 0.0) };
+            for &class in classes {
+                let number = Stored::exact(row[class as usize]);
+                if number < least || number > most + rounding::<E>() {
+                    return Err(self.refusal(piece.sequence, step, class, number));
+                }
+                line.push(if number > most { most } else { number });
+            }
             if self.scores == Scores::LogProbs {
                 exp_each(line);
             }
@@ -259,6 +272,18 @@ impl<E: Element> Expected<'_, E> {
         let places = columns.probabilities.iter_mut().skip(step).step_by(columns.steps);
         places.zip(&*line).for_each(|(place, number)| *place = *number);
         Ok(())
+    }
+
+    /// A score that is no probability.
+    #[cold]
+    fn refusal(&self, sequence: usize, step: usize, class: u32, number: f64) -> Error {
+        let structure = &self.logits.structure;
+        let mut index = structure.index(sequence, Some(step));
+        index.push(class as usize);
+        let (items, own) = index.split_at(usize::from(structure.ragged));
+        let name = subscript(&subscript("logits", items), own);
+        let expected = if self.scores == Scores::Probs { "a probability" } else { "a log-probability" };
+        Error::Value(format!("{name} is {number}, expected {expected}"))
     }
 
     /// Writes the gradient of one step.
@@ -290,6 +315,11 @@ impl<E: Element> Expected<'_, E> {
         let next = (index + 1 < self.logits.rows[sequence].count()).then_some(index + 1);
         Step { index, next, factor, class: None, q: None, wants_moment: false }
     }
+}
+
+/// How far above 1 a probability may be for what was rounded on the way to it.
+const fn rounding<E>() -> f64 {
+    if size_of::<E>() == 2 { 1.0 / 128.0 } else { 1e-6 }
 }
 
 /// A sequence and its references, apart from how it is stored.
@@ -329,9 +359,8 @@ impl Hypothesis {
     }
 
     /// Where a reference stands among the tokens.
-    fn range(&self, reference: usize) -> std::ops::Range<usize> {
-        let start = if reference == 0 { 0 } else { self.ends[reference - 1] };
-        start..self.ends[reference]
+    fn range(&self, reference: usize) -> Range<usize> {
+        range(&self.ends, reference)
     }
 
     /// Makes of slopes with respect to the probabilities those with respect to the scores.
@@ -359,9 +388,13 @@ impl Hypothesis {
 
     /// ℓ; and its slopes with respect to the probabilities, if they are asked for.
     fn evaluate(&mut self, objective: &Objective, wants_slopes: bool, ticker: &Ticker<'_>) -> Result<f64, Error> {
+        if self.columns.probabilities.iter().any(|p| p.is_nan()) {
+            self.columns.slopes.fill(f64::NAN);
+            return Ok(f64::NAN);
+        }
         let loss = match *objective {
-            Objective::Bleu { estimate, max_order, more } => {
-                1.0 - self.bleu(estimate, max_order, more, wants_slopes, ticker)?
+            Objective::Bleu { estimate, max_order, added } => {
+                1.0 - self.bleu(estimate, max_order, added, wants_slopes, ticker)?
             }
             Objective::RougeN { estimate, order, measure, best } => {
                 let units = |tokens: usize| (tokens + 1).saturating_sub(order);
@@ -393,15 +426,14 @@ impl Hypothesis {
                 sum * share
             }
         };
-        // Rounding may leave a sure match a little above 1.
-        Ok(if loss < 0.0 { 0.0 } else { loss })
+        Ok(if (-ROUNDING..0.0).contains(&loss) { 0.0 } else { loss })
     }
 
     fn bleu(
         &mut self,
         estimate: Estimate,
         max_order: usize,
-        more: f64,
+        added: f64,
         wants_slopes: bool,
         ticker: &Ticker<'_>,
     ) -> Result<f64, Error> {
@@ -410,16 +442,13 @@ impl Hypothesis {
         let closest = lengths.min_by_key(|&length| (length.abs_diff(steps), length)).unwrap_or_default();
         let longest = max_order.min(steps);
         let Self { ngrams, columns, tokens, ends, matches, coefficients, .. } = self;
-        let references = (0..ends.len()).map(|reference| {
-            let start = if reference == 0 { 0 } else { ends[reference - 1] };
-            &tokens[start..ends[reference]]
-        });
+        let references = (0..ends.len()).map(|reference| &tokens[range(ends, reference)]);
         ngrams.set(references, columns.count(), longest, ticker)?;
         resize(matches, longest, 0.0)?;
         let first = if wants_slopes { Wanted::SlopesLater } else { Wanted::Matches };
         ngrams.count(columns, (estimate, 1), first, matches, ticker)?;
         resize(coefficients, longest, 0.0)?;
-        let score = bleu(steps, closest, max_order, more, matches, coefficients);
+        let score = bleu(steps, closest, max_order, added, matches, coefficients);
         if wants_slopes && coefficients.iter().any(|&coefficient| coefficient != 0.0) {
             for coefficient in coefficients.iter_mut() {
                 *coefficient = -*coefficient;
@@ -482,8 +511,7 @@ impl Hypothesis {
             let other = units(self.range(reference).len());
             let found = count(self, reference, None)?;
             let f = scale(Measure::F, other) * found;
-            // NaN stays.
-            if f > largest || f.is_nan() {
+            if f > largest {
                 (first, largest, score) = (reference, f, scale(measure, other) * found);
             }
         }
@@ -495,14 +523,20 @@ impl Hypothesis {
     }
 }
 
+/// Where a reference stands among the tokens of all, of which each ends at one of `ends`.
+fn range(ends: &[usize], reference: usize) -> Range<usize> {
+    let start = if reference == 0 { 0 } else { ends[reference - 1] };
+    start..ends[reference]
+}
+
 /// BLEU of expected matches of a hypothesis of so many tokens; `slopes` become those with respect to the matches. Orders
 /// that it is too short for are left out, unless n-grams are added to them.
-fn bleu(steps: usize, reference: usize, max_order: usize, more: f64, matches: &[f64], slopes: &mut [f64]) -> f64 {
+fn bleu(steps: usize, reference: usize, max_order: usize, added: f64, matches: &[f64], slopes: &mut [f64]) -> f64 {
     let (mut logarithms, mut orders) = (0.0, 0);
     for index in 0..max_order {
-        let more = if index == 0 { 0.0 } else { more };
-        let expected = matches.get(index).copied().unwrap_or_default() + more;
-        let total = steps.saturating_sub(index) as f64 + more;
+        let added = if index == 0 { 0.0 } else { added };
+        let expected = matches.get(index).copied().unwrap_or_default() + added;
+        let total = steps.saturating_sub(index) as f64 + added;
         if total == 0.0 || steps == 0 {
             break;
         }

@@ -14,7 +14,8 @@
 //!
 //! ℓₙ = −meanⱼ Σᵢ wᵢⱼ A(i, j)        A(i, j) = 1/n Σₖ max(ln P(i + k, yⱼ₊ₖ), −20)        wᵢⱼ = softmaxᵢ (A(i, j) / τ)
 //!
-//! The authors add Gumbel noise to A in the softmax; this is the form without it. Its slopes are
+//! weighed over the orders n that both sides are long enough for; where there is none with a weight, the longest n that fits
+//! counts alone, as in the authors' code. They add Gumbel noise to A in the softmax; this is the form without it. Its slopes are
 //!
 //! ∂ℓ/∂A(i, j) = −meanⱼ wᵢⱼ (1 + (A(i, j) − Σₖ wₖⱼ A(k, j)) / τ)        ∂ℓ/∂P = ∂ℓ/∂A / (n P), or 0 below the least logarithm
 
@@ -31,7 +32,7 @@ const LEAST_LOG: f64 = -20.0;
 /// The working memory of both.
 #[derive(Default)]
 pub struct Scratch {
-    /// s, rows of R + 1.
+    /// s: rows of R + 1; for the value alone three diagonals of T + 1.
     scores: Vec<f64>,
     /// Of a diagonal, or of a row, the largest of three and their distances from it.
     most: Vec<f64>,
@@ -58,9 +59,8 @@ impl Scratch {
         if rows == 0 || reference.is_empty() {
             return Ok(0.0);
         }
-        self.fill_scores(columns, reference, gamma, ticker)?;
-        let value = self.scores[rows * width + reference.len()] - gamma * log_alignments(rows, reference.len());
-        let value = if value < 0.0 { 0.0 } else { value };
+        let end = self.fill_scores(columns, reference, gamma, factor.is_some(), ticker)?;
+        let value = (end - gamma * log_alignments(rows, reference.len())).max(0.0);
         let Some(factor) = factor else { return Ok(value) };
         // From each cell back to the three that it came from, with exp of what they fall short of it for shares.
         let Self { scores, distances, here, after, .. } = self;
@@ -94,44 +94,49 @@ impl Scratch {
         Ok(value)
     }
 
-    /// Fills s, a diagonal after another, whose cells do not depend on one another.
+    /// Fills s, a diagonal after another, whose cells do not depend on one another; returns the last of them. If they are
+    /// not kept, a diagonal takes the place of the third before it.
     fn fill_scores(
         &mut self,
         columns: &Columns,
         reference: &[u32],
         gamma: f64,
+        keeps: bool,
         ticker: &Ticker<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<f64, Error> {
         let Self { scores, most, distances, .. } = self;
         let (rows, width) = (columns.steps, reference.len() + 1);
-        resize(scores, (rows + 1).checked_mul(width).ok_or(Error::Memory(usize::MAX))?, 0.0)?;
+        let lines = if keeps { width } else { 3 };
+        resize(scores, (rows + 1).checked_mul(lines).ok_or(Error::Memory(usize::MAX))?, 0.0)?;
+        let place = |i: usize, diagonal: usize| match keeps {
+            true => i * width + (diagonal - i),
+            false => diagonal % 3 * (rows + 1) + i,
+        };
         for diagonal in 2..=rows + reference.len() {
             let (first, last) = (1.max(diagonal.saturating_sub(reference.len())), rows.min(diagonal - 1));
             ticker.tick(8 * (last + 1 - first))?;
             most.clear();
             distances.clear();
             for i in first..=last {
-                let j = diagonal - i;
-                let place = i * width + j;
-                let p = columns.of(reference[j - 1] as usize)[i - 1];
-                let ways = [scores[place - width], scores[place - 1], scores[place - width - 1] + p];
-                // NaN is larger than anything here, and stays.
-                let largest =
-                    ways.into_iter().fold(f64::NEG_INFINITY, |most, way| if way <= most { most } else { way });
+                let p = columns.of(reference[diagonal - i - 1] as usize)[i - 1];
+                let before = [place(i - 1, diagonal - 1), place(i, diagonal - 1), place(i - 1, diagonal - 2)];
+                let [above, left, both] = before.map(|place| scores[place]);
+                let ways = [above, left, both + p];
+                let largest = above.max(left).max(both + p);
                 most.push(largest);
                 distances.extend(ways.map(|way| (way - largest) / gamma));
             }
             exp_each(distances);
             for (index, i) in (first..=last).enumerate() {
                 let [a, b, c] = [0, 1, 2].map(|way| distances[3 * index + way]);
-                scores[i * width + diagonal - i] = most[index] + gamma * ln(a + b + c);
+                scores[place(i, diagonal)] = most[index] + gamma * ln(a + b + c);
             }
         }
-        Ok(())
+        Ok(scores[place(rows, rows + reference.len())])
     }
 
-    /// The loss, with `weights` for the orders 1, 2, …, of which those that are too long for either side are left out; and
-    /// slopes times `factor`, if it is given.
+    /// The loss, with `weights` for the orders 1, 2, …, of which those that are too long for either side are left out, or the
+    /// longest order that is not alone; and slopes times `factor`, if it is given.
     pub fn edit_invariant(
         &mut self,
         columns: &mut Columns,
@@ -142,30 +147,32 @@ impl Scratch {
         ticker: &Ticker<'_>,
     ) -> Result<f64, Error> {
         let steps = columns.steps;
-        let weights = &weights[..weights.len().min(steps).min(reference.len())];
-        let total: f64 = weights.iter().sum();
-        if total == 0.0 {
-            return Ok(0.0);
+        if reference.is_empty() || steps == 0 {
+            // Nothing is asked for, or nothing of it is there.
+            return Ok(if reference.is_empty() { 0.0 } else { -LEAST_LOG });
         }
+        let longest = steps.min(reference.len());
+        let weights = &weights[..weights.len().min(longest)];
+        let total: f64 = weights.iter().sum();
+        let orders = if total == 0.0 { longest - 1..longest } else { 0..weights.len() };
         let Self { most: scores, here: shares, logarithms, slopes, .. } = self;
         resize(logarithms, columns.probabilities.len(), 0.0)?;
         resize(slopes, if factor.is_some() { columns.probabilities.len() } else { 0 }, 0.0)?;
         for (chunk, logarithms) in columns.probabilities.chunks(1024).zip(logarithms.chunks_mut(1024)) {
             ticker.tick(16 * chunk.len())?;
             for (&p, logarithm) in chunk.iter().zip(logarithms) {
-                let own = ln(p);
-                // NaN stays.
-                *logarithm = if own < LEAST_LOG { LEAST_LOG } else { own };
+                *logarithm = ln(p).max(LEAST_LOG);
             }
         }
         let mut loss = 0.0;
-        for (shorter, &weight) in weights.iter().enumerate() {
+        for shorter in orders {
+            let weight = if total == 0.0 { 1.0 } else { weights[shorter] / total };
             if weight == 0.0 {
                 continue;
             }
             let (order, windows) = (shorter + 1, steps - shorter);
             let places = reference.len() - shorter;
-            let share_of_place = weight / (total * places as f64);
+            let share_of_place = weight / places as f64;
             for ngram in reference.windows(order) {
                 ticker.tick((8 + order) * windows)?;
                 resize(scores, windows, 0.0)?;
@@ -173,7 +180,7 @@ impl Scratch {
                     let logarithms = &logarithms[column as usize * steps + k..][..windows];
                     scores.iter_mut().zip(logarithms).for_each(|(score, logarithm)| *score += logarithm);
                 }
-                let largest = scores.iter().fold(f64::NEG_INFINITY, |most, &own| if own <= most { most } else { own });
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 shares.clear();
                 shares.extend(scores.iter().map(|score| (score - largest) / (order as f64 * temperature)));
                 exp_each(shares);

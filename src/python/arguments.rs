@@ -316,13 +316,32 @@ fn numpy_attribute<'py>(py: Python<'py>, attribute: &str) -> Bound<'py, PyAny> {
 
 /// A masked array would be read, or written, without its mask.
 pub(super) fn refuse_masked(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    refuse_masked_for(name, array, "mask")
+}
+
+/// The same for an argument that may be a list of arrays, and where a keyword other than `mask` says what counts.
+pub(super) fn refuse_masked_items(name: &str, object: &Bound<'_, PyAny>, keyword: &str) -> PyResult<()> {
+    if let Ok(array) = object.cast::<PyUntypedArray>() {
+        return refuse_masked_for(name, array, keyword);
+    }
+    if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+        for (item, object) in object.try_iter()?.enumerate() {
+            if let Ok(array) = object?.cast::<PyUntypedArray>() {
+                refuse_masked_for(&subscript(name, &[item]), array, keyword)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refuse_masked_for(name: &str, array: &Bound<'_, PyUntypedArray>, keyword: &str) -> PyResult<()> {
     static MASKED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = array.py();
     if array.get_type().is(py.get_type::<PyUntypedArray>()) {
         return Ok(());
     }
     if array.is_instance(MASKED.import(py, "numpy.ma", "MaskedArray")?)? {
-        let message = format!("{name} is a MaskedArray, whose mask would be lost: pass {name}.data and mask=");
+        let message = format!("{name} is a MaskedArray, whose mask would be lost: pass {name}.data and {keyword}=");
         return Err(Error::Type(message).into());
     }
     Ok(())

@@ -342,7 +342,7 @@ impl<'py, F: FnMut(&[u8]) -> u32> Collect<'py> for Tokens<F> {
 }
 
 /// Whether NumPy may make integers of something that is no list: not of nothing, of a number, nor of what else has a length.
-fn may_hold_ids(object: &Object<'_>) -> bool {
+pub(super) fn may_hold_ids(object: &Object<'_>) -> bool {
     let is_other =
         object.is_instance_of::<PyBytes>() || object.is_instance_of::<PyDict>() || object.is_instance_of::<PySet>();
     object.is_instance_of::<PyUntypedArray>() || !is_other && object.hasattr("__len__").unwrap_or(false)
@@ -453,7 +453,10 @@ fn ids(name: &str, items: &Items<'_>, cut: Cut) -> PyResult<TextArray> {
     }
     let (axes, columns) = match &shape[..] {
         [axes @ .., columns] if matches!(axes.len(), 1 | 2) => (axes.to_vec(), *columns),
-        _ => return Err(Error::shape(name, &shape, "(N, T), or (N, K, T)").into()),
+        _ => {
+            let steps = if name == "references" { 'R' } else { 'T' };
+            return Err(Error::shape(name, &shape, format!("(N, {steps}), or (N, K, {steps})")).into());
+        }
     };
     collected.cut.must_be(&axes)?;
     for text in 0..axes.iter().product() {

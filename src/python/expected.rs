@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::answer::{Request, Term, answer, is_in_place};
-use super::arguments::{Floats, integer, number};
+use super::arguments::{Floats, integer, number, refuse_masked_items};
 use super::array::with_element;
 use super::guarded;
 use super::losses::truncate;
@@ -39,9 +39,13 @@ pub(super) fn expected_loss<'py>(
         let reducer = call.reducer(NUMERIC)?;
         let scores = Scores::new(&call.word("scores")?, &["logits", "log_probs", "probs"])?;
         let objective = objective(name, &mut call)?;
-        let first = Floats::rows("logits", &call.argument(0)?)?;
-        let references = call.argument(1)?;
+        let (logits, references) = (call.argument(0)?, call.argument(1)?);
+        refuse_masked_items("logits", &logits, "lengths")?;
+        refuse_masked_items("references", &references, "reference_lengths")?;
+        let first = Floats::rows("logits", &logits)?;
         let (lengths, reference_lengths) = (call.given("lengths")?, call.given("reference_lengths")?);
+        let eos_id = call.given("eos_id")?.map(|id| integer("eos_id", &id)).transpose()?;
+        let pad_id = call.given("pad_id")?.map(|id| integer("pad_id", &id)).transpose()?;
         call.with.finish()?;
         with_element!(first.kind, E => {
             let mut sequences = Sequences::<E>::new("logits", &first.typed(), Axes::StepsOfRows, false)?;
@@ -50,7 +54,7 @@ pub(super) fn expected_loss<'py>(
                 sequences.read_in_place();
             }
             let is_one = sequences.structure.outer.is_empty();
-            let sets = references_of_ids(&references, reference_lengths.as_ref(), is_one)?;
+            let sets = references_of_ids(&references, reference_lengths.as_ref(), eos_id, pad_id, is_one)?;
             let references = References::new(&sets, sequences.structure.sequences(), sequences.width)?;
             let loss = Expected::new(sequences, references, scores, objective);
             answer(py, &loss, &reducer, Term::Sequence, &gradient, &first, &[])
@@ -67,7 +71,7 @@ fn objective(name: &str, call: &mut Call<'_, '_>) -> PyResult<Objective> {
                 let expected = format!("a length of n-grams in 1..={LONGEST}");
                 return Err(Error::range("max_order", &[], max_order, expected).into());
             }
-            Objective::Bleu { estimate: estimate(call)?, max_order: max_order as usize, more: more(call)? }
+            Objective::Bleu { estimate: estimate(call)?, max_order: max_order as usize, added: added(call)? }
         }
         "expected_rouge" => {
             let variant = call.word("variant")?;
@@ -78,7 +82,8 @@ fn objective(name: &str, call: &mut Call<'_, '_>) -> PyResult<Objective> {
         "soft_rouge_l" => {
             Objective::SoftRougeL { gamma: normal(call, "gamma")?, measure: measure(call)?, best: best(call)? }
         }
-        _ => Objective::Eisl { weights: weights(call)?, temperature: normal(call, "temperature")? },
+        "eisl" => Objective::Eisl { weights: weights(call)?, temperature: normal(call, "temperature")? },
+        _ => return Err(Error::Value(format!("{name}_loss is no expected loss")).into()),
     })
 }
 
@@ -99,7 +104,7 @@ fn best(call: &mut Call<'_, '_>) -> PyResult<bool> {
 }
 
 /// How many matches and n-grams are added to the orders above 1.
-fn more(call: &mut Call<'_, '_>) -> PyResult<f64> {
+fn added(call: &mut Call<'_, '_>) -> PyResult<f64> {
     let adds = choice("smoothing", &call.word("smoothing")?, &["add-k", "none"], &[true, false])?;
     match call.given("smoothing_value")? {
         None => Ok(if adds { 1.0 } else { 0.0 }),
@@ -123,7 +128,7 @@ fn normal(call: &mut Call<'_, '_>, name: &'static str) -> PyResult<f64> {
 fn weights(call: &mut Call<'_, '_>) -> PyResult<Vec<f64>> {
     let object = call.with.get("order_weights")?;
     let wrong = |what: String| Error::Value(format!("order_weights{what}"));
-    let weights: Vec<f64> = object.extract().map_err(|_| {
+    let mut weights: Vec<f64> = object.extract().map_err(|_| {
         Error::Type(format!("order_weights is {object}, expected a number for each of the orders 1, 2, …"))
     })?;
     if let Some(index) = weights.iter().position(|weight| !(*weight >= 0.0 && weight.is_finite())) {
@@ -132,6 +137,11 @@ fn weights(call: &mut Call<'_, '_>) -> PyResult<Vec<f64>> {
     if !(1..=LONGEST as usize).contains(&weights.len()) || weights.iter().all(|&weight| weight == 0.0) {
         let count = weights.len();
         return Err(wrong(format!(" has {count} numbers, expected 1 to {LONGEST}, one of them above 0")).into());
+    }
+    // Their sum may be too large for a number.
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    for weight in &mut weights {
+        *weight /= largest;
     }
     Ok(weights)
 }

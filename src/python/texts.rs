@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyEllipsis, PyList, PyString};
 
 use super::arguments::{integer, integer_array};
-use super::collect::{Items, Kind, TextArray, items, list, must_be_sets, text_array, text_sets};
+use super::collect::{Items, Kind, TextArray, items, list, may_hold_ids, must_be_sets, text_array, text_sets};
 use super::guarded;
 use super::tokenizer::OwnTokenizer;
 use crate::error::Error;
@@ -159,14 +159,24 @@ pub(super) fn read_alone<'py>(
 pub(super) fn references_of_ids<'py>(
     references: &Object<'py>,
     lengths: Option<&Object<'py>>,
+    eos_id: Option<i64>,
+    pad_id: Option<i64>,
     is_one: bool,
 ) -> PyResult<TextSets> {
+    if references.is_instance_of::<PyString>() || list(references).is_none() && !may_hold_ids(references) {
+        let kind = references.get_type().name()?.to_string();
+        return Err(Error::Type(format!("references has type {kind}, expected token ids")).into());
+    }
     let mut lengths = lengths.map(|object| integer_array("reference_lengths", object)).transpose()?;
     let mut references = references.clone();
     if is_one {
         // The axis that counts sequences.
         let is_list = list(&references).is_some();
-        let axes = if is_list { 1 } else { references.getattr("ndim").and_then(|axes| axes.extract()).unwrap_or(1) };
+        let shape: Option<Vec<usize>> = references.getattr("shape").and_then(|shape| shape.extract()).ok();
+        if let Some(shape) = shape.as_ref().filter(|shape| !matches!(shape.len(), 1 | 2)) {
+            return Err(Error::shape("references", shape, "(R,), or (K, R)").into());
+        }
+        let axes = shape.map_or(1, |shape| shape.len());
         if let Some(lengths) = lengths.as_mut().filter(|lengths| axes > 1 || lengths.shape.is_empty()) {
             lengths.shape.insert(0, 1);
         }
@@ -175,12 +185,17 @@ pub(super) fn references_of_ids<'py>(
             false => references.get_item(references.py().None()).unwrap_or(references),
         };
     }
-    let items = items("references", &references)?;
+    let items = match items("references", &references)? {
+        // What an array of objects holds may be numbers as well.
+        Items::Strings { rows, .. } => Items::List(rows),
+        items => items,
+    };
     let kind = Kind::of_sets(&items);
     if kind != Kind::Ids {
         return Err(Error::Type(format!("references are {kind}, expected token ids")).into());
     }
-    let cut = Cut { lengths: lengths.map(|lengths| ("reference_lengths", lengths)), ..Cut::default() };
+    let lengths = lengths.map(|lengths| ("reference_lengths", lengths));
+    let cut = Cut { lengths, offsets: None, eos_id, pad_id };
     text_sets("references", &items, kind, cut, |_| 0)
 }
 
