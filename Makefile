@@ -29,7 +29,7 @@ demo: build ## Score what a text recogniser said of 200 lines, and write a repor
 test: build $(VENV)/tools ## Run all the tests
 	cargo test
 	SEQLOSS_SIMD=baseline cargo test --lib
-	$(IN_VENV) -m pytest
+	$(IN_VENV) -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: peers
 peers: build $(VENV)/tools ## Run the own tests of the packages that seqloss_rs.compat stands in for
@@ -45,7 +45,6 @@ lint: build $(VENV)/tools ## Check style, types and documentation
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy --strict $(UNCHECKED) $(CHECKED)
 	$(VENV)/bin/basedpyright --pythonpath $(IN_VENV)
-	$(IN_VENV) -m mypy.stubtest seqloss_rs --ignore-missing-stub --allowlist tests/stubtest-allowlist.txt
 
 # These import what is not there, so that mypy cannot check them: the model's runtime is not worth its size for one
 # script, and torch is not for every interpreter.

@@ -1,4 +1,4 @@
-"""Types: a user's program and the package under mypy --strict, and the stubs of the native module against it."""
+"""Types: a user's program under mypy --strict, and the stubs of the native module against it."""
 
 import subprocess
 import sys
@@ -88,11 +88,6 @@ def test_what_is_wrong_is_seen_without_running_it(tmp_path: Path) -> None:
         told = [line for line in done.stdout.splitlines() if line.startswith(f"wrong.py:{lines + index + 1}: ")]
         assert any("error" in line for line in told), f"{source} was accepted\n{done.stdout}"
         assert any(word in line for line in told), told
-
-
-def test_the_package_itself(tmp_path: Path) -> None:
-    done = mypy("mypy", "--strict", "--package", "seqloss_rs", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
 
 
 def test_the_stubs_are_true(tmp_path: Path) -> None:
