@@ -402,6 +402,29 @@ LONG = {
         rewards = np.broadcast_to(np.arange(8.0, dtype=np.float32), (3_000_000, 8))
         call = lambda: seqloss_rs.group_advantages(rewards)
     """,
+    "advantages weighted by lengths": """
+        rewards = np.broadcast_to(np.arange(8.0, dtype=np.float32), (1_000_000, 8))
+        lengths = np.broadcast_to(np.arange(8), (1_000_000, 8))
+        call = lambda: seqloss_rs.group_advantages(rewards, baseline="length_weighted", lengths=lengths)
+    """,
+    "a million pairs": """
+        log_probs = np.zeros((2_000_000, 2))
+        call = lambda: value_and_grad(seqloss_rs.dpo_loss)(log_probs, log_probs)
+    """,
+    "a million rewards": """
+        log_probs, rewards = np.zeros((2_000_000, 1)), np.ones(2_000_000)
+        call = lambda: seqloss_rs.reinforce_loss(
+            log_probs, None, rewards, scores="log_probs", baseline="batch_mean"
+        )
+    """,
+    "a list of many arrays": """
+        rows = list(np.zeros((200_000, 4)))
+        call = lambda: value_and_grad(seqloss_rs.mrt_loss)(rows, rows)
+    """,
+    "a list of many numbers": """
+        numbers = [0.0] * 2_000_000
+        call = lambda: seqloss_rs.mrt_loss(numbers, numbers)
+    """,
     "generalized advantages": """
         rewards = np.linspace(-1, 0, 20_000_000, dtype=np.float32)
         call = lambda: seqloss_rs.gae(rewards, rewards)

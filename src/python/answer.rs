@@ -8,7 +8,7 @@ use pyo3::types::{PyFloat, PyInt, PyList, PyTuple};
 
 use super::arguments::{Floats, refuse_masked};
 use super::array::{Array, Fresh, Kind, Plain};
-use super::enter;
+use super::{enter, look};
 use crate::error::{Error, subscript, tuple};
 use crate::float::{Element, Float};
 use crate::input::{Argument, Axes, Sequences, Structure, rows_like};
@@ -75,11 +75,17 @@ where
         None => None,
         Some((_, out)) => Some(GradientOutput::new(py, sequences, first, out, others)?),
     };
-    let outputs = Outputs {
-        values: values.as_mut().map(|results| results.split(structure, term, inner.first().copied().unwrap_or(1))),
-        gradient: gradient.as_mut().map(|gradient| (gradient.stretches(sequences), upstream)),
-    };
-    let reduced = enter(py, loss.work(), |watch| evaluate(loss, reducer, outputs, watch))?;
+    let of_terms = values.as_mut().map(Results::numbers::<E::Float>);
+    let of_gradient = gradient.as_mut().map(|gradient| gradient.results.numbers::<E>());
+    let work = enter(py, sequences.len(), |_| Ok(loss.work()))?;
+    let reduced = enter(py, work, |watch| {
+        let width = inner.first().copied().unwrap_or(1);
+        let outputs = Outputs {
+            values: of_terms.map(|numbers| split(numbers, structure, term, width)),
+            gradient: of_gradient.map(|numbers| (stretches(numbers, sequences), upstream)),
+        };
+        evaluate(loss, reducer, outputs, watch)
+    })?;
     let value = match (reduced, values) {
         (Reduced::Terms, Some(values)) => values.into_object(py, structure, term)?,
         (Reduced::Number(number), _) => PyFloat::new(py, number).into_any(),
@@ -121,7 +127,10 @@ impl<'py> Results<'py> {
             vec![Fresh::zeros(py, dtype.clone(), &structure.outer)?]
         } else if structure.ragged {
             (0..structure.outer[0])
-                .map(|item| Fresh::zeros(py, dtype.clone(), &structure.item_shape(item, inner)))
+                .map(|item| {
+                    look(py, item)?;
+                    Fresh::zeros(py, dtype.clone(), &structure.item_shape(item, inner))
+                })
                 .collect::<PyResult<_>>()?
         } else {
             vec![Fresh::zeros(py, dtype.clone(), &structure.shape(inner))?]
@@ -129,22 +138,14 @@ impl<'py> Results<'py> {
         Ok(Self { arrays })
     }
 
+    /// The numbers of every array.
+    fn numbers<E: Plain>(&mut self) -> Vec<&mut [E]> {
+        self.arrays.iter_mut().map(Fresh::numbers::<E>).collect()
+    }
+
     /// The numbers of every sequence; `width` of them for a step.
     pub(super) fn split<E: Plain>(&mut self, structure: &Structure, term: Term, width: usize) -> Vec<&mut [E]> {
-        let group = structure.group();
-        let mut parts = Vec::with_capacity(structure.sequences());
-        let whole = term == Term::Sequence || !structure.ragged;
-        for (item, array) in self.arrays.iter_mut().enumerate() {
-            let mut rest = array.numbers::<E>();
-            let steps = if whole { &structure.steps[..] } else { &structure.steps[item * group..][..group] };
-            for &steps in steps {
-                let count = if term == Term::Sequence { 1 } else { steps * width };
-                let (part, behind) = rest.split_at_mut(count);
-                parts.push(part);
-                rest = behind;
-            }
-        }
-        parts
+        split(self.numbers(), structure, term, width)
     }
 
     /// The array, or the list; a number where there are no axes.
@@ -159,6 +160,40 @@ impl<'py> Results<'py> {
             false => Ok(array),
         }
     }
+}
+
+/// The numbers of every sequence, of those of every array; `width` of them for a step.
+fn split<'a, E>(arrays: Vec<&'a mut [E]>, structure: &Structure, term: Term, width: usize) -> Vec<&'a mut [E]> {
+    let group = structure.group();
+    let mut parts = Vec::with_capacity(structure.sequences());
+    let whole = term == Term::Sequence || !structure.ragged;
+    for (item, mut rest) in arrays.into_iter().enumerate() {
+        let steps = if whole { &structure.steps[..] } else { &structure.steps[item * group..][..group] };
+        for &steps in steps {
+            let count = if term == Term::Sequence { 1 } else { steps * width };
+            let (part, behind) = rest.split_at_mut(count);
+            parts.push(part);
+            rest = behind;
+        }
+    }
+    parts
+}
+
+/// The same of the gradient.
+fn stretches<'a, E: Element>(arrays: Vec<&'a mut [E]>, sequences: &Sequences<'_, E>) -> Vec<Stretch<'a, E>> {
+    let (structure, width) = (&sequences.structure, sequences.width);
+    if sequences.axes == Axes::TimeMajor && structure.outer.len() == 1 && !structure.ragged {
+        let mut rows: Vec<Vec<&mut [E]>> = structure.steps.iter().map(|&steps| Vec::with_capacity(steps)).collect();
+        if width > 0 {
+            for all in arrays {
+                for (i, row) in all.chunks_mut(width).enumerate() {
+                    rows[i % structure.outer[0]].push(row);
+                }
+            }
+        }
+        return rows.into_iter().map(Stretch::Rows).collect();
+    }
+    split(arrays, structure, Term::Number, width).into_iter().map(Stretch::Contiguous).collect()
 }
 
 /// Where the gradient goes: into new arrays, or straight into the caller's `out`.
@@ -187,8 +222,11 @@ impl<'py> GradientOutput<'py> {
             Argument::List(arrays) => arrays.iter().collect(),
         };
         let fresh = || -> PyResult<Results<'py>> {
-            let zeros = |array: &&Array<'py>| Fresh::zeros(py, native(array.dtype())?, &array.shape);
-            Ok(Results { arrays: arrays.iter().map(zeros).collect::<PyResult<_>>()? })
+            let zeros = |(item, array): (usize, &&Array<'py>)| {
+                look(py, item)?;
+                Fresh::zeros(py, native(array.dtype())?, &array.shape)
+            };
+            Ok(Results { arrays: arrays.iter().enumerate().map(zeros).collect::<PyResult<_>>()? })
         };
         if out.is_none() {
             return Ok(Self { results: fresh()?, copy_to: None });
@@ -217,23 +255,6 @@ impl<'py> GradientOutput<'py> {
             }
         }
         Ok(Self { results: fresh()?, copy_to: Some(out.clone()) })
-    }
-
-    fn stretches<E: Element + Plain>(&mut self, sequences: &Sequences<'_, E>) -> Vec<Stretch<'_, E>> {
-        let structure = &sequences.structure;
-        if sequences.axes == Axes::TimeMajor && structure.outer.len() == 1 && !structure.ragged {
-            let mut rows: Vec<Vec<&mut [E]>> = structure.steps.iter().map(|&steps| Vec::with_capacity(steps)).collect();
-            let all = self.results.arrays[0].numbers::<E>();
-            let width = sequences.width;
-            if width > 0 {
-                for (i, row) in all.chunks_mut(width).enumerate() {
-                    rows[i % structure.outer[0]].push(row);
-                }
-            }
-            return rows.into_iter().map(Stretch::Rows).collect();
-        }
-        let parts = self.results.split(structure, Term::Number, sequences.width);
-        parts.into_iter().map(Stretch::Contiguous).collect()
     }
 
     fn finish(self, py: Python<'py>, structure: &Structure) -> PyResult<Bound<'py, PyAny>> {

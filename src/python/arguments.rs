@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple, PyType};
 
 use super::array::{Array, Kind, Plain};
+use super::look;
 use super::sum::LossSum;
 use crate::error::{Error, subscript};
 use crate::float::Element;
@@ -34,6 +35,7 @@ impl<'py> Floats<'py> {
                 let mut kind = None;
                 let mut arrays = Vec::with_capacity(items.len());
                 for (item, array) in items.iter().enumerate() {
+                    look(object.py(), item)?;
                     let name_of_item = subscript(name, &[item]);
                     let (found, array) = floats(&name_of_item, array)?;
                     if *kind.get_or_insert(found) != found {
@@ -260,10 +262,13 @@ fn arrays<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Argument<Boun
             Ok(array) => return Ok(Argument::Array(array)),
             // NumPy refuses lists whose items have different lengths.
             Err(error) if error.is_instance_of::<PyValueError>(object.py()) => {}
-            Err(error) => return Err(unreadable(name, object, &error)),
+            Err(error) => return Err(unreadable(name, object, error)),
         }
     }
-    let each = |(item, object): (usize, &Bound<'py, PyAny>)| as_array(&subscript(name, &[item]), object);
+    let each = |(item, object): (usize, &Bound<'py, PyAny>)| {
+        look(object.py(), item)?;
+        as_array(&subscript(name, &[item]), object)
+    };
     Ok(Argument::List(items.iter().enumerate().map(each).collect::<PyResult<_>>()?))
 }
 
@@ -276,7 +281,7 @@ fn is_number(object: &Bound<'_, PyAny>) -> bool {
 fn as_array<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     let array = match object.cast::<PyUntypedArray>() {
         Ok(array) => array.clone(),
-        Err(_) => asarray(object).map_err(|error| unreadable(name, object, &error))?,
+        Err(_) => asarray(object).map_err(|error| unreadable(name, object, error))?,
     };
     refuse_masked(name, &array)?;
     Ok(array)
@@ -301,9 +306,16 @@ fn bfloat16_of_torch<'py>(tensor: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny
     bits.call_method0("numpy").ok()?.call_method1("view", (dtype,)).ok()
 }
 
-fn unreadable(name: &str, object: &Bound<'_, PyAny>, error: &PyErr) -> PyErr {
-    let kind = object.get_type();
-    let reason = error.value(object.py()).to_string();
+fn unreadable(name: &str, object: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let (kind, py) = (object.get_type(), object.py());
+    // Ctrl-C, a timer, or a lack of memory says nothing of the object.
+    if !error.is_instance_of::<PyException>(py)
+        || error.is_instance_of::<PyOSError>(py)
+        || error.is_instance_of::<PyMemoryError>(py)
+    {
+        return error;
+    }
+    let reason = error.value(py).to_string();
     let hint = if reason.contains("BFloat16") { " (install ml_dtypes, or pass .float())" } else { "" };
     let message = format!("{name} is a {kind}, which cannot be read as an array: {reason}{hint}");
     Error::Type(message).into()

@@ -2,6 +2,7 @@
 //!
 //! Arguments come in through [`arguments`], work passes the one gate [`enter`], results leave through [`answer`].
 
+mod advantages;
 mod answer;
 mod arguments;
 mod array;
@@ -49,6 +50,8 @@ fn enter<R: Send>(
     if work < LITTLE_WORK {
         return Ok(compute(&Watch::never())?);
     }
+    // What was asked for before, while arguments were read, comes first.
+    py.check_signals()?;
     fork::register();
     let (outcome, signal) = py.detach(|| {
         let signal = RefCell::new(None);
@@ -67,6 +70,11 @@ fn enter<R: Send>(
         Some(signal) => Err(signal),
         None => Ok(outcome?),
     }
+}
+
+/// Asks now and then, in a loop over objects, whether somebody wants it to stop.
+fn look(py: Python<'_>, item: usize) -> PyResult<()> {
+    if item % 4096 == 4095 { py.check_signals() } else { Ok(()) }
 }
 
 /// What every function of the border is wrapped in: a panic is a bug, and becomes an `InternalError`.
