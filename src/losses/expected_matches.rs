@@ -136,8 +136,10 @@ pub struct Ngrams {
     path: Vec<usize>,
     /// ... and for each of its beginnings the longest proper beginning of that that is also its end.
     borders: Vec<usize>,
-    /// Slopes of every node with respect to its products, if there are.
+    /// Slopes of every node with respect to its products, ...
     kept: Vec<f64>,
+    /// ... if there are: what is left of other references is written over.
+    has_kept: bool,
     chain: Chain,
     automaton: Automaton,
 }
@@ -166,7 +168,7 @@ impl Ngrams {
         ticker: &Ticker<'_>,
     ) -> Result<(), Error> {
         self.nodes.clear();
-        self.kept.clear();
+        self.has_kept = false;
         resize(&mut self.roots, columns, NONE)?;
         for (number, reference) in references.enumerate() {
             for start in 0..reference.len() {
@@ -227,7 +229,8 @@ impl Ngrams {
         resize(&mut self.adjoints, if let Wanted::Slopes(_) = wanted { rows } else { columns.steps }, 0.0)?;
         let all = self.nodes.len().saturating_mul(columns.steps);
         if matches!(wanted, Wanted::SlopesLater) && all <= MOST_KEPT {
-            resize(&mut self.kept, all, 0.0)?;
+            first(&mut self.kept, all, 0, 0.0)?;
+            self.has_kept = true;
         }
         self.path.clear();
         self.borders.clear();
@@ -285,7 +288,7 @@ impl Ngrams {
         let is_unclipped = walk.estimate == Estimate::Exact && clip >= most;
         let by_automaton = walk.estimate == Estimate::Exact && overlaps && !is_unclipped;
         let products = &self.products[order * steps..][..windows];
-        let has_kept = !self.kept.is_empty() && !by_automaton;
+        let has_kept = self.has_kept && !by_automaton;
         let slopes = match walk.wanted {
             Wanted::SlopesLater if has_kept => &mut self.kept[node * steps..][..windows],
             Wanted::Slopes(coefficients) if has_kept => {
@@ -447,7 +450,7 @@ impl Chain {
         let length = windows + order;
         // v backwards, with n zeros before it, so that each number comes of the one n places before it.
         let to_come = first(&mut self.to_come, length, order, 0.0)?;
-        let (mut value, mut none) = (0.0, 1.0);
+        let mut value = 0.0;
         if slopes.is_empty() {
             for t in 0..windows {
                 value += products[windows - 1 - t] * (1.0 - to_come[t]);
@@ -456,18 +459,56 @@ impl Chain {
             return Ok(value);
         }
         let before = first(&mut self.before, length, order, 1.0)?;
-        // Two chains of additions, which do not wait for one another.
-        for t in 0..windows {
-            value += products[windows - 1 - t] * (1.0 - to_come[t]);
-            to_come[t + order] = value;
-            none -= products[t] * before[t];
-            before[t + order] = none;
-        }
+        value = match order {
+            1 => both::<1>(products, to_come, before),
+            2 => both::<2>(products, to_come, before),
+            3 => both::<3>(products, to_come, before),
+            4 => both::<4>(products, to_come, before),
+            _ => both_of(order, 0, (0.0, 1.0), products, to_come, before),
+        };
         for ((slope, before), next) in slopes.iter_mut().zip(before).zip(to_come[..windows].iter().rev()) {
             *slope = *before * (1.0 - next);
         }
         Ok(value)
     }
+}
+
+/// v backwards and 1 − v forwards, from place N on, behind N numbers of each that stand there; returns the last v.
+///
+/// Two chains of additions, which do not wait for one another, and whose numbers of N places before stay in registers: from
+/// memory each came some ten cycles after it was written.
+fn both<const N: usize>(products: &[f64], to_come: &mut [f64], before: &mut [f64]) -> f64 {
+    let (mut value, mut none) = (0.0, 1.0);
+    let (mut values, mut nones) = ([0.0; N], [1.0; N]);
+    let outs = to_come[N..].chunks_exact_mut(N).zip(before[N..].chunks_exact_mut(N));
+    for ((products, last), (to_come, before)) in products.chunks_exact(N).zip(products.rchunks_exact(N)).zip(outs) {
+        for k in 0..N {
+            value += last[N - 1 - k] * (1.0 - values[k]);
+            (values[k], to_come[k]) = (value, value);
+            none -= products[k] * nones[k];
+            (nones[k], before[k]) = (none, none);
+        }
+    }
+    both_of(N, products.len() / N * N, (value, none), products, to_come, before)
+}
+
+/// The same of any n, from place `start` on.
+fn both_of(
+    order: usize,
+    start: usize,
+    (mut value, mut none): (f64, f64),
+    products: &[f64],
+    to_come: &mut [f64],
+    before: &mut [f64],
+) -> f64 {
+    let windows = products.len();
+    for t in start..windows {
+        value += products[windows - 1 - t] * (1.0 - to_come[t]);
+        to_come[t + order] = value;
+        none -= products[t] * before[t];
+        before[t + order] = none;
+    }
+    value
 }
 
 /// So many numbers, the first `count` of them `value` and the others anything.
