@@ -6,7 +6,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
-use super::rows::{exp_in_place_in, exp_into_in, exp_lanes_in, lanes_in, maximum_in, scale_in, tail};
+use super::rows::{exp_in_place_in, exp_into_in, exp_lanes_in, lanes_in, maximum_in, scale_in};
 use super::{Lanes, elementary, level, math};
 
 /// How many rows are taken at once.
@@ -169,16 +169,10 @@ pub(crate) fn softmax_of_columns<T: Lanes, S: Simd, const KEEPS: bool>(
 fn softmax_of_one<T: Lanes, S: Simd>(simd: S, row: &[T], powers: &mut [T]) -> ([T; ROWS], [f64; ROWS]) {
     let largest = maximum_in(simd, row);
     let shift = T::Vector::<S>::splat(simd, largest);
-    let whole = row.len() / T::LANES * T::LANES;
-    exp_into_in(simd, &row[..whole], shift, &mut powers[..whole]);
-    if whole < row.len() {
-        let [e] = T::exp(simd, [tail::<T, S>(simd, &row[whole..], T::NEGATIVE_INFINITY) - shift]);
-        e.store_slice(&mut powers[whole..][..T::LANES]);
-    }
+    exp_into_in(simd, row, shift, &mut powers[..row.len()]);
     // As many columns of eight as go into a vector have a sum each.
-    let chains = T::LANES / ROWS;
     let mut sums = [0.0; 2];
-    for together in powers[..row.len().next_multiple_of(chains)].chunks_exact(chains) {
+    for together in powers[..row.len()].chunks(T::LANES / ROWS) {
         for (sum, e) in sums.iter_mut().zip(together) {
             *sum += e.exact();
         }

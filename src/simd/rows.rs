@@ -1,5 +1,7 @@
 //! What losses ask of a row: its largest number, its sum of exponentials, its softmax.
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::Level;
 use fearless_simd::prelude::*;
 use fearless_simd::{dispatch, f64x8};
 
@@ -46,22 +48,28 @@ pub(crate) fn tail<T: Lanes, S: Simd>(simd: S, rest: &[T], fill: T) -> T::Vector
 }
 
 /// The last, unfilled vector of a row, filled up with −∞: what follows the first `done` numbers.
+#[inline(always)]
+pub(super) fn last<E: Stored, S: Simd>(simd: S, row: &[E], done: usize) -> Vector<E, S> {
+    last_or(simd, row, done, E::NEGATIVE_INFINITY, E::Wide::NEGATIVE_INFINITY)
+}
+
+/// The same, filled up with another number, which is `wide` as it is computed with.
 ///
 /// Rows of at least one vector are read from `LANES` numbers before their end, and what was read before is blotted out:
 /// copying a few numbers into a vector costs more than all the rest of a short row.
 #[inline(always)]
-pub(super) fn last<E: Stored, S: Simd>(simd: S, row: &[E], done: usize) -> Vector<E, S> {
+fn last_or<E: Stored, S: Simd>(simd: S, row: &[E], done: usize, fill: E, wide: E::Wide) -> Vector<E, S> {
     let lanes = E::Wide::LANES;
     if row.len() < lanes {
-        let mut few = [E::NEGATIVE_INFINITY; 16];
+        let mut few = [fill; 16];
         few[..row.len()].copy_from_slice(row);
         return E::load(simd, &few[..lanes]);
     }
-    let nothing = Vector::<E, S>::splat(simd, E::Wide::NEGATIVE_INFINITY);
     let first = row.len() - lanes;
     let last = E::load(simd, &row[first..]);
     let new = Vector::<E, S>::from_slice(simd, &E::Wide::STEPS[lanes - (done - first)..][..lanes]);
-    new.simd_gt(Vector::<E, S>::splat(simd, E::Wide::default())).select(last, nothing)
+    let is_new = new.simd_gt(Vector::<E, S>::splat(simd, E::Wide::default()));
+    is_new.select(last, Vector::<E, S>::splat(simd, wide))
 }
 
 /// What stored numbers are as a vector.
@@ -88,97 +96,139 @@ pub(crate) fn maximum_in<E: Stored, S: Simd>(simd: S, row: &[E]) -> E::Wide {
     chains[0].max(chains[1]).max(chains[2].max(chains[3])).reduce_max()
 }
 
-/// How many vectors of exponentials are taken at once; see [`super::math::exps_f32x16`].
-pub(super) const AT_ONCE: usize = 4;
+/// How many vectors of exponentials are taken at once, where it pays; see [`super::math::exps_f32x16`].
+const GROUP: usize = 4;
 
-/// exp(xⱼ − shift) of as many vectors as are taken at once.
+/// Whether it pays: elsewhere a vector is four of the processor's, and they are as many chains.
 #[inline(always)]
-fn exp_group_in<E: Stored, S: Simd>(simd: S, group: &[E], shift: Vector<E, S>) -> [Vector<E, S>; AT_ONCE] {
-    let mut vectors = [shift; AT_ONCE];
+fn is_grouped<S: Simd>(simd: S) -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return matches!(simd.level(), Level::Avx2(_) | Level::Avx512(_));
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    false
+}
+
+/// How many numbers of a row are taken at once.
+#[inline(always)]
+pub(super) fn at_once<T: Lanes, S: Simd>(simd: S) -> usize {
+    if is_grouped(simd) { GROUP * T::LANES } else { T::LANES }
+}
+
+/// exp(xⱼ − shift) of a group.
+#[inline(always)]
+fn exp_group_in<E: Stored, S: Simd>(simd: S, group: &[E], shift: Vector<E, S>) -> [Vector<E, S>; GROUP] {
+    let mut vectors = [shift; GROUP];
     for (vector, x) in vectors.iter_mut().zip(group.chunks_exact(E::Wide::LANES)) {
         *vector = E::load(simd, x) - shift;
     }
     E::Wide::exp(simd, vectors)
 }
 
-/// Writes them.
+/// exp(xⱼ − shift) of one vector.
 #[inline(always)]
-pub(super) fn exp_group_into_in<E: Stored, S: Simd>(simd: S, group: &[E], shift: Vector<E, S>, out: &mut [E::Wide]) {
-    let exponentials = exp_group_in(simd, group, shift);
-    for (e, out) in exponentials.iter().zip(out.chunks_exact_mut(E::Wide::LANES)) {
+fn exp_one_in<E: Stored, S: Simd>(simd: S, x: &[E], shift: Vector<E, S>) -> Vector<E, S> {
+    let [e] = E::Wide::exp(simd, [E::load(simd, x) - shift]);
+    e
+}
+
+/// Writes exp(xⱼ − shift) of as many numbers as are taken at once.
+#[inline(always)]
+pub(super) fn exp_some_into_in<E: Stored, S: Simd>(simd: S, some: &[E], shift: Vector<E, S>, out: &mut [E::Wide]) {
+    if !is_grouped(simd) {
+        return exp_one_in(simd, some, shift).store_slice(out);
+    }
+    for (e, out) in exp_group_in(simd, some, shift).iter().zip(out.chunks_exact_mut(E::Wide::LANES)) {
         e.store_slice(out);
     }
 }
 
-/// Writes exp(xⱼ − shift) of whole vectors, where no xⱼ is above `shift`.
+/// Writes exp(xⱼ − shift), where no xⱼ is above `shift`.
 #[inline(always)]
 pub(super) fn exp_into_in<E: Stored, S: Simd>(simd: S, row: &[E], shift: Vector<E, S>, out: &mut [E::Wide]) {
-    let lanes = E::Wide::LANES;
-    let mut groups = row.chunks_exact(AT_ONCE * lanes);
-    let mut outs = out.chunks_exact_mut(AT_ONCE * lanes);
-    for (x, out) in (&mut groups).zip(&mut outs) {
-        exp_group_into_in(simd, x, shift, out);
+    let some = at_once::<E::Wide, S>(simd);
+    for (x, out) in row.chunks_exact(some).zip(out.chunks_exact_mut(some)) {
+        exp_some_into_in(simd, x, shift, out);
     }
-    for (x, out) in groups.remainder().chunks_exact(lanes).zip(outs.into_remainder().chunks_exact_mut(lanes)) {
-        let [e] = E::Wide::exp(simd, [E::load(simd, x) - shift]);
-        e.store_slice(out);
+    exp_rest_into_in(simd, row, row.len() / some * some, shift, out);
+}
+
+/// The same of the few that follow the first `done` numbers.
+#[inline(always)]
+pub(super) fn exp_rest_into_in<E: Stored, S: Simd>(
+    simd: S,
+    row: &[E],
+    done: usize,
+    shift: Vector<E, S>,
+    out: &mut [E::Wide],
+) {
+    let lanes = E::Wide::LANES;
+    for at in (done..row.len()).step_by(lanes) {
+        let rest = row.len() - at;
+        let x = if rest < lanes { last(simd, row, at) } else { E::load(simd, &row[at..at + lanes]) };
+        let [e] = E::Wide::exp(simd, [x - shift]);
+        match rest < lanes {
+            true => store_tail(e, out, rest),
+            false => e.store_slice(&mut out[at..at + lanes]),
+        }
     }
 }
 
 /// Replaces whole vectors by exp(xⱼ − shift).
 #[inline(always)]
 pub(super) fn exp_in_place_in<T: Lanes, S: Simd>(simd: S, row: &mut [T], shift: T::Vector<S>) {
-    let mut groups = row.chunks_exact_mut(AT_ONCE * T::LANES);
-    for group in &mut groups {
-        let exponentials = exp_group_in(simd, group, shift);
-        for (e, x) in exponentials.iter().zip(group.chunks_exact_mut(T::LANES)) {
+    let grouped = if is_grouped(simd) { row.len() / at_once::<T, S>(simd) * at_once::<T, S>(simd) } else { 0 };
+    let (groups, rest) = row.split_at_mut(grouped);
+    for group in groups.chunks_exact_mut(GROUP * T::LANES) {
+        for (e, x) in exp_group_in(simd, group, shift).iter().zip(group.chunks_exact_mut(T::LANES)) {
             e.store_slice(x);
         }
     }
-    for x in groups.into_remainder().chunks_exact_mut(T::LANES) {
-        let [e] = T::exp(simd, [T::Vector::<S>::from_slice(simd, x) - shift]);
-        e.store_slice(x);
+    for x in rest.chunks_exact_mut(T::LANES) {
+        exp_one_in(simd, x, shift).store_slice(x);
     }
 }
 
-/// Σ exp(xⱼ − shift) of whole vectors, lane by lane.
+/// Σ exp(xⱼ − shift), lane by lane.
 #[inline(always)]
 pub(super) fn exp_lanes_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T::Vector<S>) -> T::Sum<S> {
+    let (lanes, some) = (T::LANES, at_once::<T, S>(simd));
     let mut sum = T::zero(simd);
-    let mut groups = row.chunks_exact(AT_ONCE * T::LANES);
-    for group in &mut groups {
-        for &e in &exp_group_in(simd, group, shift) {
-            sum = T::accumulate(sum, e);
+    for some in row.chunks_exact(some) {
+        if is_grouped(simd) {
+            for &e in &exp_group_in(simd, some, shift) {
+                sum = T::accumulate(sum, e);
+            }
+        } else {
+            sum = T::accumulate(sum, exp_one_in(simd, some, shift));
         }
     }
-    for x in groups.remainder().chunks_exact(T::LANES) {
-        let [e] = T::exp(simd, [T::Vector::<S>::from_slice(simd, x) - shift]);
+    for at in (row.len() / some * some..row.len()).step_by(lanes) {
+        let is_last = row.len() - at < lanes;
+        let x = if is_last { last(simd, row, at) } else { T::Vector::<S>::from_slice(simd, &row[at..at + lanes]) };
+        let [e] = T::exp(simd, [x - shift]);
         sum = T::accumulate(sum, e);
     }
     sum
 }
 
-/// Σ of whole vectors, lane by lane.
+/// Σ of a row, lane by lane.
 #[inline(always)]
 pub(super) fn lanes_in<T: Lanes, S: Simd>(simd: S, row: &[T]) -> T::Sum<S> {
     let mut sum = T::zero(simd);
-    for x in row.chunks_exact(T::LANES) {
+    let mut chunks = row.chunks_exact(T::LANES);
+    for x in &mut chunks {
         sum = T::accumulate(sum, T::Vector::<S>::from_slice(simd, x));
     }
-    sum
+    match chunks.remainder().len() {
+        0 => sum,
+        rest => T::accumulate(sum, last_or(simd, row, row.len() - rest, T::default(), T::default())),
+    }
 }
 
 /// See the function without `_in`, which this is for callers that have dispatched already.
 #[inline(always)]
 pub(crate) fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64 {
-    let shift = T::Vector::<S>::splat(simd, shift);
-    let whole = row.len() / T::LANES * T::LANES;
-    let mut sum = exp_lanes_in(simd, &row[..whole], shift);
-    if whole < row.len() {
-        let [e] = T::exp(simd, [last(simd, row, whole) - shift]);
-        sum = T::accumulate(sum, e);
-    }
-    T::fold(sum)
+    T::fold(exp_lanes_in(simd, row, T::Vector::<S>::splat(simd, shift)))
 }
 
 /// See the function without `_in`, which this is for callers that have dispatched already.
@@ -187,29 +237,15 @@ pub(crate) fn exp_sum_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T) -> f64
 /// too few registers: in one loop a number takes 0.39 ns, in two 0.34 (Zen 3, AVX2, 3.2 GHz), of which exp has 0.26.
 #[inline(always)]
 pub(crate) fn exp_sum_into_in<E: Stored, S: Simd>(simd: S, row: &[E], shift: E::Wide, out: &mut [E::Wide]) -> f64 {
-    let shift = Vector::<E, S>::splat(simd, shift);
-    let whole = row.len() / E::Wide::LANES * E::Wide::LANES;
-    exp_into_in(simd, &row[..whole], shift, &mut out[..whole]);
-    let mut sum = lanes_in(simd, &out[..whole]);
-    if whole < row.len() {
-        let [e] = E::Wide::exp(simd, [last(simd, row, whole) - shift]);
-        store_tail(e, out, row.len() - whole);
-        sum = E::Wide::accumulate(sum, e);
-    }
-    E::Wide::fold(sum)
+    exp_into_in(simd, row, Vector::<E, S>::splat(simd, shift), out);
+    E::Wide::fold(lanes_in(simd, out))
 }
 
 /// Writes factor · exp(xⱼ − shift), where no xⱼ is above `shift`.
 #[inline(always)]
 pub(crate) fn exp_scaled_in<T: Lanes, S: Simd>(simd: S, row: &[T], shift: T, factor: T, out: &mut [T]) {
-    let (shift, factors) = (T::Vector::<S>::splat(simd, shift), T::Vector::<S>::splat(simd, factor));
-    let whole = row.len() / T::LANES * T::LANES;
-    exp_into_in(simd, &row[..whole], shift, &mut out[..whole]);
-    scale_in(simd, &mut out[..whole], factor);
-    if whole < row.len() {
-        let [e] = T::exp(simd, [last(simd, row, whole) - shift]);
-        store_tail(e * factors, out, row.len() - whole);
-    }
+    exp_into_in(simd, row, T::Vector::<S>::splat(simd, shift), out);
+    scale_in(simd, out, factor);
 }
 
 /// Writes the `rest` numbers of the last vector that [`last`] read anew.

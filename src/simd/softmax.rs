@@ -12,7 +12,7 @@ use fearless_simd::{dispatch, f64x8};
 
 use super::across::is_short;
 use super::rows::{
-    AT_ONCE, Vector, exp_group_into_in, exp_into_in, exp_sum_into_in, last, maximum_in, store_tail, sum_in, tail,
+    Vector, at_once, exp_rest_into_in, exp_some_into_in, exp_sum_into_in, last, maximum_in, store_tail, sum_in, tail,
 };
 use super::{Lanes, Stored, level, math};
 
@@ -318,21 +318,19 @@ fn add_block<E: Stored, S: Simd>(
 fn exponentials<E: Stored, S: Simd>(simd: S, block: &[E], shift: E::Wide, out: &mut [E::Wide], next: &[E]) -> E::Wide {
     let lanes = E::Wide::LANES;
     let shift = Vector::<E, S>::splat(simd, shift);
-    let (rest, group) = (block.len() % lanes, AT_ONCE * lanes);
-    let (whole, together) = (block.len() - rest, next.len().min(block.len()) / group * group);
+    let some = at_once::<E::Wide, S>(simd);
+    let whole = block.len() / some * some;
+    let together = whole.min(next.len() / some * some);
     let mut ahead = Vector::<E, S>::splat(simd, E::Wide::NEGATIVE_INFINITY);
-    let groups = block[..together].chunks_exact(group).zip(out[..together].chunks_exact_mut(group));
-    for ((x, out), next) in groups.zip(next[..together].chunks_exact(group)) {
-        for next in next.chunks_exact(lanes) {
-            ahead = ahead.max(E::load(simd, next));
+    for (at, (x, out)) in block.chunks_exact(some).zip(out.chunks_exact_mut(some)).enumerate() {
+        if at * some < together {
+            for next in next[at * some..][..some].chunks_exact(lanes) {
+                ahead = ahead.max(E::load(simd, next));
+            }
         }
-        exp_group_into_in(simd, x, shift, out);
+        exp_some_into_in(simd, x, shift, out);
     }
-    exp_into_in(simd, &block[together..whole], shift, &mut out[together..whole]);
-    if rest > 0 {
-        let [e] = E::Wide::exp(simd, [last(simd, block, whole) - shift]);
-        store_tail(e, out, rest);
-    }
+    exp_rest_into_in(simd, block, whole, shift, out);
     let (ahead, rest) = (ahead.reduce_max(), maximum_in(simd, &next[together..]));
     if rest > ahead { rest } else { ahead }
 }
