@@ -100,11 +100,15 @@ pub(crate) fn maximum_in<E: Stored, S: Simd>(simd: S, row: &[E]) -> E::Wide {
 const GROUP: usize = 4;
 
 /// Whether it pays: elsewhere a vector is four of the processor's, and they are as many chains.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 #[inline(always)]
 fn is_grouped<S: Simd>(simd: S) -> bool {
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    return matches!(simd.level(), Level::Avx2(_) | Level::Avx512(_));
-    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+    matches!(simd.level(), Level::Avx2(_) | Level::Avx512(_))
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+#[inline(always)]
+fn is_grouped<S: Simd>(_: S) -> bool {
     false
 }
 
