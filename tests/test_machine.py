@@ -753,6 +753,42 @@ def test_out_of_memory_is_a_memory_error(run_python: Run) -> None:
 
 
 @linux
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_no_softmax_of_all_logits_is_kept(dtype: str, run_python: Run) -> None:
+    """A gradient that has its place takes a few rows, not another array like the logits."""
+    done = run_python(
+        """
+        import re, sys
+        from pathlib import Path
+        import ml_dtypes
+        import numpy as np
+        import seqloss_rs
+        from seqloss_rs import value_and_grad
+
+        def kilobytes(what):
+            return int(re.search(what + r":\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+        logits = np.zeros((8, 1000, 5000), sys.argv[1])
+        logits[..., ::7] = 2
+        out, actions, rewards = np.ones_like(logits), np.zeros((8, 1000), np.int64), np.arange(8.0)
+        coefficients = np.ones((8, 1000))
+        loss = seqloss_rs.reinforce_loss
+        for count in (1, 8):
+            before = kilobytes("VmRSS")
+            of, slopes = logits[:count], out[:count]
+            value_and_grad(loss, out=slopes)(of, actions[:count], rewards[:count])
+            value_and_grad(loss, out=slopes)(of, actions[:count], rewards[:count], entropy=0.1)
+            seqloss_rs.policy_gradient_logits(of, actions[:count], coefficients[:count], out=slopes)
+        print((kilobytes("VmHWM") - before) << 10, logits.nbytes)
+        """,
+        dtype,
+        SEQLOSS_NUM_THREADS="2",
+    )
+    grown, logits = map(int, done.stdout.split())
+    assert grown < 4 << 20 < logits / 10
+
+
+@linux
 def test_threads_that_cannot_be_started_are_done_without(run_python: Run) -> None:
     """Room for the numbers, none for the stacks of so many threads."""
     done = run_python(
